@@ -1,0 +1,1 @@
+//! Searches schedules per device and keeps records.

@@ -1,0 +1,202 @@
+//! A place in a text under parsing: spaces, comments, words, numbers, strings, labels.
+
+use super::super::print::is_word_char;
+use super::{Fault, ParseError, Parsed};
+
+/// The spelling of a value: its number, its name, or both.
+pub(super) struct Label {
+    pub(super) number: Option<u32>,
+    pub(super) name: Option<String>,
+}
+
+/// A text and how far it has been read.
+pub(super) struct Cursor<'a> {
+    text: &'a str,
+    at: usize,
+}
+
+impl<'a> Cursor<'a> {
+    pub(super) const fn new(text: &'a str) -> Self {
+        Self { text, at: 0 }
+    }
+
+    fn rest(&self) -> &'a str {
+        &self.text[self.at..]
+    }
+
+    /// Passes over white space and `//` comments.
+    pub(super) fn skip(&mut self) {
+        loop {
+            let rest = self.rest().trim_start();
+            self.at = self.text.len() - rest.len();
+            if !rest.starts_with("//") {
+                return;
+            }
+            self.at += rest.find('\n').unwrap_or(rest.len());
+        }
+    }
+
+    /// Where the next token starts.
+    pub(super) fn offset(&mut self) -> usize {
+        self.skip();
+        self.at
+    }
+
+    pub(super) fn at_end(&mut self) -> bool {
+        self.skip();
+        self.rest().is_empty()
+    }
+
+    pub(super) fn fault(&mut self, message: &str) -> Fault {
+        Fault { at: self.offset(), message: message.to_owned() }
+    }
+
+    /// A fault that also says what stands there instead.
+    fn expected(&mut self, what: &str) -> Fault {
+        let at = self.offset();
+        let rest = self.rest();
+        let end = rest.char_indices().find(|&(i, c)| i > 0 && !is_word_char(c)).map_or(rest.len(), |(i, _)| i);
+        let found = if rest.is_empty() { "the end of the text".to_owned() } else { format!("`{}`", &rest[..end]) };
+        Fault { at, message: format!("expected {what}, found {found}") }
+    }
+
+    /// The error with its offset turned into line and column.
+    pub(super) fn locate(&self, fault: Fault) -> ParseError {
+        let before = &self.text[..fault.at];
+        let line_start = before.rfind('\n').map_or(0, |i| i + 1);
+        ParseError {
+            line: before.matches('\n').count() + 1,
+            column: before[line_start..].chars().count() + 1,
+            message: fault.message,
+        }
+    }
+
+    pub(super) fn starts_with(&mut self, token: &str) -> bool {
+        self.skip();
+        self.rest().starts_with(token)
+    }
+
+    /// Passes over `punct` if it comes next.
+    pub(super) fn eat(&mut self, punct: &str) -> bool {
+        let found = self.starts_with(punct);
+        if found {
+            self.at += punct.len();
+        }
+        found
+    }
+
+    pub(super) fn expect(&mut self, punct: &str) -> Parsed<()> {
+        if self.eat(punct) { Ok(()) } else { Err(self.expected(&format!("`{punct}`"))) }
+    }
+
+    /// Passes over characters that `accept` takes, from right here.
+    pub(super) fn run(&mut self, accept: impl Fn(char) -> bool) -> &'a str {
+        let rest = self.rest();
+        let end = rest.find(|c| !accept(c)).unwrap_or(rest.len());
+        self.at += end;
+        &rest[..end]
+    }
+
+    /// Passes over the word `word` if it comes next, whole.
+    pub(super) fn eat_word(&mut self, word: &str) -> bool {
+        let found = self.starts_with(word) && !self.rest()[word.len()..].starts_with(is_word_char);
+        if found {
+            self.at += word.len();
+        }
+        found
+    }
+
+    pub(super) fn expect_word(&mut self, word: &str) -> Parsed<()> {
+        if self.eat_word(word) { Ok(()) } else { Err(self.expected(&format!("`{word}`"))) }
+    }
+
+    pub(super) fn word(&mut self) -> Parsed<&'a str> {
+        self.skip();
+        if self.rest().starts_with(|c: char| c.is_ascii_digit() || !is_word_char(c)) || self.rest().is_empty() {
+            return Err(self.expected("a word"));
+        }
+        Ok(self.run(is_word_char))
+    }
+
+    pub(super) fn number<T: TryFrom<u64>>(&mut self) -> Parsed<T> {
+        let at = self.offset();
+        let digits = self.run(|c| c.is_ascii_digit());
+        if digits.is_empty() {
+            return Err(self.expected("a number"));
+        }
+        digits
+            .parse::<u64>()
+            .ok()
+            .and_then(|n| T::try_from(n).ok())
+            .ok_or_else(|| Fault { at, message: format!("the number {digits} is too large here") })
+    }
+
+    pub(super) fn word_or_string(&mut self) -> Parsed<String> {
+        if self.starts_with("\"") { self.string() } else { self.word().map(str::to_owned) }
+    }
+
+    /// A string in double quotes with the printer's escapes.
+    pub(super) fn string(&mut self) -> Parsed<String> {
+        let start = self.offset();
+        self.expect("\"")?;
+        let mut out = String::new();
+        loop {
+            let at = self.at;
+            let Some(c) = self.next_char() else {
+                return Err(Fault { at: start, message: "the string that starts here has no end".to_owned() });
+            };
+            match c {
+                '"' => return Ok(out),
+                '\\' => {
+                    let escaped = match self.next_char() {
+                        Some('n') => Some('\n'),
+                        Some(c @ ('"' | '\\')) => Some(c),
+                        Some('u') => self.code_point(),
+                        Some(_) | None => None,
+                    };
+                    out.push(escaped.ok_or_else(|| Fault {
+                        at,
+                        message: "an escape should be \\\", \\\\, \\n or \\u{...}".to_owned(),
+                    })?);
+                }
+                c => out.push(c),
+            }
+        }
+    }
+
+    fn next_char(&mut self) -> Option<char> {
+        let c = self.rest().chars().next()?;
+        self.at += c.len_utf8();
+        Some(c)
+    }
+
+    /// The `{...}` of a `\u` escape.
+    fn code_point(&mut self) -> Option<char> {
+        let rest = self.rest().strip_prefix('{')?;
+        let end = rest.find('}')?;
+        self.at += end + 2;
+        char::from_u32(u32::from_str_radix(&rest[..end], 16).ok()?)
+    }
+
+    /// `%7`, `%acc.7` or `%acc`, and where it stands.
+    pub(super) fn label(&mut self) -> Parsed<(Label, usize)> {
+        let at = self.offset();
+        if !self.eat("%") {
+            return Err(self.expected("a value such as `%0`"));
+        }
+        if self.rest().starts_with(|c: char| c.is_ascii_digit()) {
+            return Ok((Label { number: Some(self.number()?), name: None }, at));
+        }
+        let name = if self.rest().starts_with('"') { self.string()? } else { self.run(is_word_char).to_owned() };
+        if name.is_empty() && !self.text[..self.at].ends_with('"') {
+            return Err(self.expected("a number or a name after `%`"));
+        }
+        let number = if self.rest().starts_with('.') {
+            self.at += 1;
+            Some(self.number()?)
+        } else {
+            None
+        };
+        Ok((Label { number, name: Some(name) }, at))
+    }
+}

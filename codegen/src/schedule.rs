@@ -1,0 +1,100 @@
+//! Schedules and search spaces: the knobs of a kernel as data.
+//!
+//! A [`Schedule`] never changes what a kernel means, only how it runs. Knobs are named integers: the kernel's tile extents
+//! and declared tunables first, then the target's own (`stages`, `warps`, ...), which a target that has no use for them ignores.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// A choice for every knob of a kernel, ordered by name.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default, PartialOrd, Ord)]
+pub struct Schedule {
+    /// Value of each knob: tile extents and tunables of the kernel, and target knobs.
+    pub knobs: BTreeMap<String, i64>,
+}
+
+impl Schedule {
+    /// A schedule from its knobs.
+    #[must_use]
+    pub fn new(knobs: &[(&str, i64)]) -> Self {
+        Self { knobs: knobs.iter().map(|&(k, v)| (k.to_owned(), v)).collect() }
+    }
+
+    /// The value of `knob`, if it is set.
+    #[must_use]
+    pub fn get(&self, knob: &str) -> Option<i64> {
+        self.knobs.get(knob).copied()
+    }
+
+    /// The schedule with one knob set.
+    #[must_use]
+    pub fn with(mut self, knob: &str, value: i64) -> Self {
+        self.knobs.insert(knob.to_owned(), value);
+        self
+    }
+}
+
+impl fmt::Display for Schedule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, (k, v)) in self.knobs.iter().enumerate() {
+            if i > 0 {
+                f.write_str(" ")?;
+            }
+            write!(f, "{k}={v}")?;
+        }
+        Ok(())
+    }
+}
+
+/// One knob and the values that the search may give it.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Knob {
+    /// Name of a tile extent, a declared tunable or a target knob.
+    pub name: &'static str,
+    /// Candidate values, ascending.
+    pub values: Vec<i64>,
+}
+
+/// The declared search space of a kernel: the legal points of a grid.
+#[derive(Clone, Debug)]
+pub struct Space {
+    /// The axes of the grid, in declaration order.
+    pub knobs: Vec<Knob>,
+    /// Whether a point is legal; the kernel's author declares it.
+    pub legal: fn(&Schedule) -> bool,
+}
+
+impl Default for Space {
+    fn default() -> Self {
+        Self { knobs: Vec::new(), legal: |_| true }
+    }
+}
+
+impl Space {
+    /// Number of points of the grid, legal or not.
+    #[must_use]
+    pub fn grid_len(&self) -> usize {
+        self.knobs.iter().map(|k| k.values.len()).product()
+    }
+
+    /// Point `index` of the grid, the last knob running fastest; `None` when the point is not legal.
+    ///
+    /// # Panics
+    /// If `index` is not below [`Space::grid_len`].
+    #[must_use]
+    pub fn point(&self, index: usize) -> Option<Schedule> {
+        assert!(index < self.grid_len(), "point {index} should be below {}", self.grid_len());
+        let mut rest = index;
+        let mut schedule = Schedule::default();
+        for knob in self.knobs.iter().rev() {
+            schedule.knobs.insert(knob.name.to_owned(), knob.values[rest % knob.values.len()]);
+            rest /= knob.values.len();
+        }
+        (self.legal)(&schedule).then_some(schedule)
+    }
+
+    /// Every legal point, in grid order.
+    pub fn points(&self) -> impl Iterator<Item = Schedule> + '_ {
+        (0..self.grid_len()).filter_map(|i| self.point(i))
+    }
+}

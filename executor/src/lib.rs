@@ -1,0 +1,1 @@
+//! Runs Hugging Face transformers on tilewright kernels.

@@ -1,0 +1,2 @@
+//! The `executor` program.
+fn main() {}

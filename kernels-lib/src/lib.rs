@@ -1,0 +1,1 @@
+//! The kernels of tilewright with their search spaces and references.

@@ -1,0 +1,1 @@
+//! tilewright: a tiled kernel language, an autotuner and a model executor.
