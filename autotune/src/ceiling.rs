@@ -72,14 +72,16 @@ impl Roofline {
     }
 }
 
-/// Measures both ceilings of the processor on `threads` threads; takes about half a second and 64 MiB per thread.
+/// Measures both ceilings of the processor on `threads` threads; takes about half a second, and 512 MiB
+/// or 64 MiB per thread, whichever is more, so that no cache holds them.
 #[must_use]
 pub fn measure_cpu(threads: usize) -> Ceilings {
     let threads = threads.max(1);
     Ceilings { flops_per_s: fma_ceiling(threads), bytes_per_s: read_ceiling(threads) }
 }
 
-/// Best of several passes in which every thread does its part; the slowest thread counts.
+/// Best of many short passes in which every thread does its part; the slowest thread counts. Many, because others may be
+/// using the machine and a ceiling is what it does when they are not.
 fn best_rate(threads: usize, passes: usize, work: impl Fn() -> f64 + Sync) -> f64 {
     let barrier = std::sync::Barrier::new(threads);
     let per_thread: Vec<Vec<f64>> = std::thread::scope(|scope| {
@@ -101,18 +103,18 @@ fn best_rate(threads: usize, passes: usize, work: impl Fn() -> f64 + Sync) -> f6
     (0..passes).map(rate).fold(0.0, f64::max) * threads as f64
 }
 
-/// Bytes read per second over 64 MiB per thread, eight streams at a time: one stream does not keep enough reads in flight.
+/// Bytes read per second from memory, eight streams at a time: one stream does not keep enough reads in flight.
 fn read_ceiling(threads: usize) -> f64 {
     const STREAMS: usize = 8;
-    const WORDS: usize = (64 << 20) / 8;
-    let buffers: Vec<Vec<u64>> = (0..threads).map(|i| vec![i as u64 + 1; WORDS]).collect();
+    let words = ((512 << 20) / threads).next_multiple_of(1 << 20).max(64 << 20) / 8;
+    let buffers: Vec<Vec<u64>> = (0..threads).map(|i| vec![i as u64 + 1; words]).collect();
     let next = std::sync::atomic::AtomicUsize::new(0);
-    best_rate(threads, 7, || {
+    best_rate(threads, 25, || {
         // Any thread may take any buffer, as long as no two share one within a pass.
         let i = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed) % threads;
-        let rows: Vec<&[u64]> = buffers[i].chunks_exact(WORDS / STREAMS).collect();
+        let rows: Vec<&[u64]> = buffers[i].chunks_exact(words / STREAMS).collect();
         let mut sums = [[0_u64; 8]; STREAMS];
-        for at in (0..WORDS / STREAMS).step_by(8) {
+        for at in (0..words / STREAMS).step_by(8) {
             for (row, sum) in rows.iter().zip(&mut sums) {
                 for (s, x) in sum.iter_mut().zip(&row[at..at + 8]) {
                     *s = s.wrapping_add(*x);
@@ -120,21 +122,27 @@ fn read_ceiling(threads: usize) -> f64 {
             }
         }
         black_box(sums);
-        (WORDS * 8) as f64
+        (words * 8) as f64
     })
 }
 
 fn fma_ceiling(threads: usize) -> f64 {
-    best_rate(threads, 7, || {
+    best_rate(threads, 15, || {
         #[cfg(target_arch = "x86_64")]
         {
             if is_x86_feature_detected!("avx512f") {
-                #[expect(unsafe_code, reason = "calls a function of an instruction set that was just detected")]
+                #[expect(
+                    unsafe_code,
+                    reason = "calls a function of an instruction set that was just detected"
+                )]
                 // SAFETY: AVX-512F is present.
                 return unsafe { x86::fma_512(black_box(1.0)) };
             }
             if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-                #[expect(unsafe_code, reason = "calls a function of an instruction set that was just detected")]
+                #[expect(
+                    unsafe_code,
+                    reason = "calls a function of an instruction set that was just detected"
+                )]
                 // SAFETY: AVX2 and FMA are present.
                 return unsafe { x86::fma_256(black_box(1.0)) };
             }

@@ -41,7 +41,9 @@ pub enum Error {
         source: io::Error,
     },
     /// A kernel or device class whose name cannot be a file name.
-    #[error("`{name}` cannot name a record file: use letters, digits, `-`, `_` and `.`, and do not begin with `.`")]
+    #[error(
+        "`{name}` cannot name a record file: use letters, digits, `-`, `_` and `.`, and do not begin with `.`"
+    )]
     BadName {
         /// The name.
         name: String,
@@ -57,7 +59,9 @@ pub enum Error {
         schedule: String,
     },
     /// Nothing could be recorded because every candidate tried was invalid.
-    #[error("no usable schedule for `{kernel}` at {bucket}: all {tried} candidates were invalid, the first one {first}")]
+    #[error(
+        "no usable schedule for `{kernel}` at {bucket}: all {tried} candidates were invalid, the first one {first}"
+    )]
     NoValidCandidate {
         /// The kernel.
         kernel: String,

@@ -96,6 +96,9 @@ impl RecordFile {
     }
 
     /// The text of the file: deterministic, two-space indented, a list of numbers on one line, ending in a newline.
+    ///
+    /// # Panics
+    /// Never: every record can be written as JSON.
     #[must_use]
     pub fn to_json(&self) -> String {
         let value = serde_json::to_value(self).expect("a record should be representable as JSON");
@@ -130,7 +133,8 @@ impl RecordFile {
         let stale = if self.source_hash == newer.source_hash { 0 } else { self.records.len() };
         let mut records = newer.records;
         if stale == 0 {
-            let kept = self.records.drain(..).filter(|old| records.iter().all(|new| new.bucket != old.bucket));
+            let kept =
+                self.records.drain(..).filter(|old| records.iter().all(|new| new.bucket != old.bucket));
             let kept: Vec<_> = kept.collect();
             records.extend(kept);
         }

@@ -23,7 +23,7 @@ def seconds_of(run) -> float:
 def time_op(run, budget_s: float, least: int = 5) -> dict[str, float]:
     """Best and median seconds of one call; short calls are timed in groups of about a millisecond."""
     run()
-    group = max(1, int(1e-3 / max(seconds_of(run), 1e-7)))
+    group = max(1, int(1e-3 / max(min(seconds_of(run) for _ in range(3)), 1e-7)))
     samples, until = [], time.perf_counter() + budget_s
     while len(samples) < least or time.perf_counter() < until:
         samples.append(seconds_of(lambda: [run() for _ in range(group)]) / group)

@@ -3,13 +3,24 @@
 //! A kernel is a [`Func`]: SSA values in one arena, a tree of statements, regions for control flow.
 //!
 //! ```text
-//! func  = "kernel" @name "(" param* ")" block
-//! param = %v name ":" ("view" | "view_mut") "<" dtype "," rank ">" facts | %v name ":" dtype
-//! block = "{" stmt* "yield" %v* "}"
-//! stmt  = %v "=" op                                   a value: pure, or a read of memory
-//!       | store | scatter | print | assert            effects
-//!       | for | while | if                            regions; carried values in, results out
+//! func  = "kernel" @name "(" param,* ")" block
+//! param = %v ":" type "contiguous"? ("divisible" n)?  the facts are of views
+//! def   = %v ":" type
+//! block = ("(" def,* ")")? "{" stmt* ("yield" %v,*)? "}"
+//! stmt  = def "=" op                                  a value: pure, or a read of memory
+//!       | "store" %view[%i,*] "=" %v                  effects
+//!       | "scatter" %view[%i,*] "=" %v ("mask" %m)?
+//!       | "print" "label" ("," %v)* | "assert" %c "," "message"
+//!       | (def,* "=")? "for" %lo "to" %hi "step" %s ("with" "(" %init,* ")")? "do" block
+//!       | (def,* "=")? "while" ("with" "(" %init,* ")")? "test" block "do" block
+//!       | (def,* "=")? "if" %c "then" block ("else" block)?
+//! op    = mnemonic, then what the table of `docs/ops.md` says
+//! %v    = %7, or %acc.7 when the author named it `acc`: the number alone identifies the value
 //! ```
+//!
+//! Carried values enter a loop by `with`, are the parameters of its blocks (after the induction variable of `for`), are handed
+//! on by `yield` and leave as the definitions before `=`. A location `@file.rs:line:column` may follow the type of a
+//! definition and the operands of a statement; a definition without one has that of its statement.
 //!
 //! A value is a tile (`f32<64x32>`), a scalar (`i32`, a tile of rank 0) or a view (`view<f16, 2>`). Every extent is a number:
 //! a function is one specialisation of the author's kernel. There is no notion of thread, register or shared memory here;
@@ -19,7 +30,16 @@ pub mod types;
 pub mod ops;
 pub mod func;
 pub mod builder;
+pub mod number;
+pub mod walk;
+pub mod print;
+pub mod parse;
+pub mod verify;
+pub mod docs;
 
 pub use func::{Block, Func, Param, Stmt, StmtKind, Value, ValueData, ViewFacts};
 pub use ops::{ArgOp, BinaryOp, Const, Op, ReduceOp, TypeRule, UnaryOp};
 pub use types::{DType, MAX_RANK, Shape, TileType, Type, ViewType};
+pub use parse::{ParseError, parse};
+pub use print::print;
+pub use verify::{Facts, verify};

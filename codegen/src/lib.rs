@@ -4,12 +4,22 @@
 //! kernel under construction.
 
 pub mod dsl;
+pub mod kernel;
+pub mod tensor;
+pub mod launch;
 pub mod ir;
+pub mod analysis;
+pub mod passes;
 pub mod schedule;
 pub mod diag;
+pub mod error;
+#[doc(hidden)]
+pub mod macro_support;
 
 /// What a kernel author imports.
 pub mod prelude {
+    #[doc(hidden)]
+    pub use crate::macro_support as __tw;
     pub use crate::dsl::control::{device_assert, device_print, range};
     pub use crate::dsl::dim::{Axis, C, Dim, Double, Half, One, Prod, Sum};
     pub use crate::dsl::elem::{Bits, DotInput, Elem, Float, Int, Num};
@@ -23,5 +33,8 @@ pub mod prelude {
     pub use crate::dsl::shape::{Broadcast, DropAxis, InsertAxis, OfRank, P2, P3, P4, PermuteBy, SqueezeAxis, TileShape};
     pub use crate::dsl::value::{IntoScalar, IrValue, Operand, Scalar, Tile, arange, full, scalar, zeros};
     pub use crate::schedule::Schedule;
+    pub use crate::kernel::{Kernel, LaunchOn};
+    pub use crate::tensor::{TensorMut, TensorRef};
     pub use half::{bf16, f16};
+    pub use tilewright_macros::{device_fn, kernel};
 }

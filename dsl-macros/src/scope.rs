@@ -364,16 +364,32 @@ mod tests {
     #[test]
     fn order_is_that_of_first_assignment() {
         assert_eq!(assigned("{ b = 1; a += b; b -= 2; }"), ["b", "a"]);
-        assert_eq!(assigned("{ (x, [y, _]) = f(); p.0 = 1; q[i] = 2; *r = 3; s(&mut t); &u; }"), ["x", "y", "p", "q", "t"]);
+        assert_eq!(
+            assigned("{ (x, [y, _]) = f(); p.0 = 1; q[i] = 2; *r = 3; s(&mut t); &u; }"),
+            ["x", "y", "p", "q", "t"]
+        );
     }
 
     #[test]
     fn shadowed_names_do_not_count() {
         assert_eq!(assigned("{ let a = a + 1; a = 2; }"), [""; 0]);
         assert_eq!(assigned("{ a = 1; let mut a = a; a = 2; { let b = 1; b = 2; } b = 3; }"), ["a", "b"]);
-        assert_eq!(assigned("{ for a in x { a = 1; } while let Some(b) = y { b = 1; } if let c = 1 { c = 2 } else { c = 3 } }"), ["c"]);
-        assert_eq!(assigned("{ let f = |a| { a = 1; b = 2; }; match x { Some(c) => c = 1, None => d = 2 } }"), ["b", "d"]);
-        assert_eq!(assigned("{ fn g() { a = 1; } let S { x, y: Some(z), .. } = s else { w = 1; return }; x = 1; z = 2; }"), ["w"]);
+        assert_eq!(
+            assigned(
+                "{ for a in x { a = 1; } while let Some(b) = y { b = 1; } if let c = 1 { c = 2 } else { c = 3 } }"
+            ),
+            ["c"]
+        );
+        assert_eq!(
+            assigned("{ let f = |a| { a = 1; b = 2; }; match x { Some(c) => c = 1, None => d = 2 } }"),
+            ["b", "d"]
+        );
+        assert_eq!(
+            assigned(
+                "{ fn g() { a = 1; } let S { x, y: Some(z), .. } = s else { w = 1; return }; x = 1; z = 2; }"
+            ),
+            ["w"]
+        );
     }
 
     #[test]

@@ -213,20 +213,27 @@ def train(args) -> float:
 
 
 def export(model, out: Path) -> None:
-    """Writes the Hugging Face folder: configuration, weights, tokenizer and the chat template."""
-    from tokenizers import Tokenizer, decoders, models
-
+    """Writes the Hugging Face folder."""
     model.config._name_or_path = ""
     model.generation_config.update(do_sample=False, eos_token_id=EOS, pad_token_id=PAD, bos_token_id=None)
     model.save_pretrained(out)
+    write_tokenizer(out)
+
+
+def write_tokenizer(out: Path) -> None:
+    """A token for each character, and a chat template that makes `128+345=` of a message `128 + 345`.
+
+    There is no beginning-of-sequence token: a prompt is its characters and nothing else."""
+    from tokenizers import Tokenizer, decoders, models
+
     vocab = {c: i for i, c in enumerate([*CHARS, *SPECIALS])}
-    tokenizer = Tokenizer(models.BPE(vocab=vocab, merges=[]))  # no merges: one token for each character
+    tokenizer = Tokenizer(models.BPE(vocab=vocab, merges=[]))
     tokenizer.decoder = decoders.Fuse()
     tokenizer.add_special_tokens(SPECIALS)
     tokenizer.save(str(out / "tokenizer.json"))
     template = (
-        "{%- set text = messages[-1]['content'] | replace(' ', '') | trim -%}"
-        "{{- text -}}{%- if not text.endswith('=') -%}={%- endif -%}"
+        "{%- set text = (messages | last)['content'] | replace(' ', '') | trim -%}"
+        "{{- text -}}{%- if text[-1:] != '=' -%}={%- endif -%}"
     )
     settings = {
         "tokenizer_class": "PreTrainedTokenizerFast",

@@ -231,7 +231,9 @@ pub enum Error {
         hint: &'static str,
     },
     /// A token id is not in the vocabulary.
-    #[error("prompt {prompt_idx}, position {position}: token id {token} is outside the vocabulary of {vocab_size}")]
+    #[error(
+        "prompt {prompt_idx}, position {position}: token id {token} is outside the vocabulary of {vocab_size}"
+    )]
     TokenOutOfRange {
         /// Which prompt of the batch, from 0.
         prompt_idx: usize,

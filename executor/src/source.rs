@@ -84,7 +84,6 @@ impl ModelSource {
     /// # Errors
     /// [`Error::MissingFile`] with `hint`, or [`Error::ReadFile`].
     pub fn require(&self, name: &str, hint: &str) -> Result<Cow<'static, [u8]>> {
-        self.read(name)?
-            .ok_or_else(|| Error::MissingFile { file: self.path_of(name), hint: hint.to_owned() })
+        self.read(name)?.ok_or_else(|| Error::MissingFile { file: self.path_of(name), hint: hint.to_owned() })
     }
 }

@@ -13,7 +13,8 @@ pub(super) fn print(value: &Value) -> String {
 fn write(value: &Value, depth: usize, out: &mut String) {
     match value {
         Value::Object(fields) if !fields.is_empty() => {
-            let items = fields.iter().map(|(name, field)| (format!("{}: ", Value::from(name.as_str())), field));
+            let items =
+                fields.iter().map(|(name, field)| (format!("{}: ", Value::from(name.as_str())), field));
             block('{', '}', items, depth, out);
         }
         Value::Array(items) if items.iter().any(|v| v.is_object() || v.is_array()) => {
@@ -56,8 +57,7 @@ mod tests {
     fn plain_lists_stay_on_one_line() {
         let value = serde_json::json!({"a": [1, 2.5], "b": [{"c": "x\"y"}], "d": {}, "e": []});
         let text = print(&value);
-        let expected =
-            "{\n  \"a\": [1, 2.5],\n  \"b\": [\n    {\n      \"c\": \"x\\\"y\"\n    }\n  ],\n  \"d\": {},\n  \"e\": []\n}\n";
+        let expected = "{\n  \"a\": [1, 2.5],\n  \"b\": [\n    {\n      \"c\": \"x\\\"y\"\n    }\n  ],\n  \"d\": {},\n  \"e\": []\n}\n";
         assert_eq!(text, expected);
         assert_eq!(serde_json::from_str::<Value>(&text).expect("text should parse"), value);
     }

@@ -44,8 +44,8 @@ pub fn load(root: &Path, subject: &Subject<'_>, device_class: &str) -> Result<Op
 /// left as it is.
 pub fn save(root: &Path, newer: RecordFile) -> Result<(PathBuf, usize)> {
     let path = path(root, &newer.device_class, &newer.kernel)?;
-    let folder = path.parent().expect("a record's path should have a folder");
-    fs::create_dir_all(folder).map_err(io_error("create folder", folder))?;
+    let folder = root.join(&newer.device_class);
+    fs::create_dir_all(&folder).map_err(io_error("create folder", &folder))?;
     let lock_path = folder.join(".lock");
     let lock = OpenOptions::new().create(true).append(true).open(&lock_path);
     let lock = lock.map_err(io_error("open lock file", &lock_path))?;

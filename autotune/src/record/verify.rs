@@ -17,8 +17,18 @@ const EDITED: &str = "the file was edited or damaged: tune again";
 /// [`Error::Refused`] for the first field that does not fit.
 pub fn verify(file: &RecordFile, subject: &Subject<'_>, device_class: &str, origin: &str) -> Result<()> {
     let at = Place { origin };
-    at.same("kernel", subject.kernel, &file.kernel, "it belongs to another kernel: move it to that kernel's name")?;
-    at.same("device_class", device_class, &file.device_class, "records are never used on another device class")?;
+    at.same(
+        "kernel",
+        subject.kernel,
+        &file.kernel,
+        "it belongs to another kernel: move it to that kernel's name",
+    )?;
+    at.same(
+        "device_class",
+        device_class,
+        &file.device_class,
+        "records are never used on another device class",
+    )?;
     let (expected, found) = (format!("{:016x}", subject.source_hash), format!("{:016x}", file.source_hash));
     at.same("source_hash", &expected, &found, "the kernel's source has changed since: tune again")?;
     for (i, record) in file.records.iter().enumerate() {
@@ -93,7 +103,12 @@ fn verify_schedule(record: &Record, i: usize, subject: &Subject<'_>, at: &Place<
     }
     if !(subject.space.legal)(&record.schedule) {
         let found = record.schedule.to_string();
-        return at.refuse(&format!("records[{i}].schedule"), "a legal point of the space", &found, TUNE_AGAIN);
+        return at.refuse(
+            &format!("records[{i}].schedule"),
+            "a legal point of the space",
+            &found,
+            TUNE_AGAIN,
+        );
     }
     Ok(())
 }

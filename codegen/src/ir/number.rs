@@ -8,6 +8,7 @@ use half::{bf16, f16};
 
 use super::ops::Const;
 use super::types::DType;
+use crate::dsl::f8::{F8E4M3, F8E5M2};
 
 impl Const {
     /// The number as binary64: exact but for `i64` beyond 2^53.
@@ -17,8 +18,8 @@ impl Const {
             DType::F32 => f64::from(f32::from_bits(self.bits as u32)),
             DType::F16 => f16::from_bits(self.bits as u16).to_f64(),
             DType::BF16 => bf16::from_bits(self.bits as u16).to_f64(),
-            DType::F8E4M3 => f8_to_f64(self.bits as u8, 4),
-            DType::F8E5M2 => f8_to_f64(self.bits as u8, 5),
+            DType::F8E4M3 => F8E4M3(self.bits as u8).to_f64(),
+            DType::F8E5M2 => F8E5M2(self.bits as u8).to_f64(),
             DType::I8 | DType::U8 | DType::I32 | DType::I64 | DType::U32 | DType::Bool => self.to_i64() as f64,
         }
     }
@@ -48,8 +49,8 @@ impl Const {
             DType::F32 => u64::from((x as f32).to_bits()),
             DType::F16 => u64::from(f16::from_f64(round_to(x, 11, -14)).to_bits()),
             DType::BF16 => u64::from(bf16::from_f64(round_to(x, 8, -126)).to_bits()),
-            DType::F8E4M3 => u64::from(f8_from_f64(x, 4)),
-            DType::F8E5M2 => u64::from(f8_from_f64(x, 5)),
+            DType::F8E4M3 => u64::from(F8E4M3::from_f64(x).0),
+            DType::F8E5M2 => u64::from(F8E5M2::from_f64(x).0),
             DType::I8 | DType::U8 | DType::I32 | DType::I64 | DType::U32 | DType::Bool => {
                 panic!("{dtype} should be a float type")
             }
@@ -160,37 +161,6 @@ fn round_to(x: f64, precision: i32, min_exponent: i32) -> f64 {
     let exponent = (((x.to_bits() >> 52) & 0x7ff) as i32 - 1023).max(min_exponent);
     let quantum = 2f64.powi(exponent - precision + 1);
     (x / quantum).round_ties_even() * quantum
-}
-
-/// Value of an 8-bit float with the given number of exponent bits (4: OCP E4M3FN, 5: OCP E5M2).
-fn f8_to_f64(bits: u8, exponent_bits: u32) -> f64 {
-    let mantissa_bits = 7 - exponent_bits;
-    let bias = (1 << (exponent_bits - 1)) - 1;
-    let exponent = i32::from(bits >> mantissa_bits) & ((1 << exponent_bits) - 1);
-    let mantissa = f64::from(bits & ((1 << mantissa_bits) - 1)) / f64::from(1 << mantissa_bits);
-    let all_ones = exponent == (1 << exponent_bits) - 1;
-    let magnitude = if exponent_bits == 5 && all_ones {
-        if mantissa == 0.0 { f64::INFINITY } else { f64::NAN }
-    } else if exponent_bits == 4 && bits & 0x7f == 0x7f {
-        f64::NAN
-    } else if exponent == 0 {
-        mantissa * 2f64.powi(1 - bias)
-    } else {
-        (1.0 + mantissa) * 2f64.powi(exponent - bias)
-    };
-    if bits & 0x80 == 0 { magnitude } else { -magnitude }
-}
-
-/// The 8-bit float nearest to `x`, ties to even.
-fn f8_from_f64(x: f64, exponent_bits: u32) -> u8 {
-    let (precision, min_exponent, overflow) = if exponent_bits == 4 { (4, -6, 0x7f) } else { (3, -14, 0x7c) };
-    let sign = if x.is_sign_negative() { 0x80 } else { 0 };
-    if x.is_nan() {
-        return if exponent_bits == 4 { 0x7f } else { 0x7e };
-    }
-    let rounded = round_to(x.abs(), precision, min_exponent);
-    let code = (0u8..0x7f).find(|&code| f8_to_f64(code, exponent_bits) == rounded).unwrap_or(overflow);
-    sign | code
 }
 
 #[cfg(test)]

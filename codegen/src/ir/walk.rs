@@ -17,22 +17,13 @@ pub fn for_each_stmt<'a>(block: &'a Block, f: &mut impl FnMut(&'a Stmt)) {
 
 /// Calls `f` on every value that `block` and its regions read: operands and yields.
 pub fn for_each_use(block: &Block, f: &mut impl FnMut(Value)) {
-    for_each_stmt_and_block(block, &mut |stmt| stmt.kind.operands().into_iter().for_each(&mut *f));
-    for_each_block(block, &mut |b| b.yields.iter().copied().for_each(&mut *f));
-}
-
-fn for_each_stmt_and_block(block: &Block, f: &mut impl FnMut(&Stmt)) {
-    for_each_stmt(block, &mut |stmt| f(stmt));
-}
-
-/// Calls `f` on `block` and every region inside it.
-pub fn for_each_block<'a>(block: &'a Block, f: &mut impl FnMut(&'a Block)) {
-    f(block);
     for stmt in &block.stmts {
+        stmt.kind.operands().into_iter().for_each(&mut *f);
         for region in stmt.kind.regions() {
-            for_each_block(region, f);
+            for_each_use(region, f);
         }
     }
+    block.yields.iter().copied().for_each(f);
 }
 
 /// Calls `f` on every value that `block` and its regions define: region parameters and results.

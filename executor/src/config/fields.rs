@@ -87,9 +87,9 @@ impl<'a> Fields<'a> {
     /// One token id or a list of them; absent is an empty list.
     pub(crate) fn token_ids(&self, key: &str) -> Result<Vec<u32>> {
         let id = |value: &Value| value.as_u64().and_then(|number| u32::try_from(number).ok());
-        let ids = self.typed(key, "a token id or a list of token ids", |value| match value {
-            Value::Array(items) => items.iter().map(id).collect(),
-            one => id(one).map(|number| vec![number]),
+        let ids = self.typed(key, "a token id or a list of token ids", |value| match value.as_array() {
+            Some(items) => items.iter().map(id).collect(),
+            None => id(value).map(|number| vec![number]),
         })?;
         Ok(ids.unwrap_or_default())
     }
@@ -120,7 +120,12 @@ impl<'a> Fields<'a> {
         Error::UnknownArchitecture { file: self.file.clone(), key: key.to_owned(), found: found.to_owned() }
     }
 
-    fn typed<T>(&self, key: &str, expected: &str, read: impl Fn(&'a Value) -> Option<T>) -> Result<Option<T>> {
+    fn typed<T>(
+        &self,
+        key: &str,
+        expected: &str,
+        read: impl Fn(&'a Value) -> Option<T>,
+    ) -> Result<Option<T>> {
         match self.get(key) {
             None => Ok(None),
             Some(value) => read(value).map(Some).ok_or_else(|| self.bad(key, expected)),

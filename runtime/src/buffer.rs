@@ -1,0 +1,217 @@
+//! Device memory: typed buffers, owned or lent read-only by the host (a memory-mapped checkpoint, say).
+//!
+//! Invariant: a buffer's pointer is aligned for its element type and its `len` elements stay valid while the buffer lives. Owned
+//! memory starts at a multiple of 64 bytes.
+
+#![allow(unsafe_code, reason = "owns raw memory that kernels address directly")]
+
+use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use std::marker::PhantomData;
+use std::ptr::NonNull;
+use std::sync::Arc;
+
+use tilewright_codegen::dsl::elem::Elem;
+use tilewright_codegen::tensor::{TensorMut, TensorRef, row_major};
+
+use crate::error::RuntimeError;
+
+/// Alignment of owned memory: a cache line, and a full vector register.
+pub const ALIGN_BYTES: usize = 64;
+
+/// Host memory that a buffer may lend.
+pub trait HostMemory: AsRef<[u8]> + Send + Sync {}
+impl<M: AsRef<[u8]> + Send + Sync> HostMemory for M {}
+
+enum Storage {
+    Owned(Layout),
+    Lent { _keep_alive: Arc<dyn HostMemory> },
+}
+
+/// `len` elements of `T` on a device.
+pub struct Buffer<T> {
+    ptr: NonNull<T>,
+    len: usize,
+    storage: Storage,
+    elem: PhantomData<T>,
+}
+
+// SAFETY: a buffer owns its memory or lends memory that nobody writes; `T: Elem` are plain values.
+unsafe impl<T: Send> Send for Buffer<T> {}
+// SAFETY: shared access only reads.
+unsafe impl<T: Sync> Sync for Buffer<T> {}
+
+impl<T: Elem> Buffer<T> {
+    /// A buffer of zeros (false for bool).
+    ///
+    /// # Errors
+    /// [`RuntimeError::OutOfMemory`] when the size overflows.
+    pub fn zeros(len: usize) -> Result<Self, RuntimeError> {
+        let bytes = len.checked_mul(size_of::<T>()).ok_or(RuntimeError::OutOfMemory { bytes: usize::MAX })?;
+        let layout = Layout::from_size_align(bytes.max(1), ALIGN_BYTES)
+            .map_err(|_| RuntimeError::OutOfMemory { bytes })?;
+        // SAFETY: the layout has a non-zero size.
+        let raw = unsafe { alloc_zeroed(layout) };
+        let Some(ptr) = NonNull::new(raw.cast::<T>()) else { handle_alloc_error(layout) };
+        Ok(Self { ptr, len, storage: Storage::Owned(layout), elem: PhantomData })
+    }
+
+    /// A buffer with a copy of host values.
+    ///
+    /// # Errors
+    /// As [`Buffer::zeros`].
+    pub fn from_slice(values: &[T]) -> Result<Self, RuntimeError> {
+        let mut buffer = Self::zeros(values.len())?;
+        buffer.as_mut_slice()?.copy_from_slice(values);
+        Ok(buffer)
+    }
+
+    /// A read-only buffer over bytes `offset..offset + len_bytes` of host memory, in place where it is aligned, else a copy.
+    ///
+    /// # Errors
+    /// [`RuntimeError::Misaligned`] when the range is outside the memory or does not hold whole elements.
+    pub fn from_host(memory: Arc<dyn HostMemory>, offset: usize, len_bytes: usize) -> Result<Self, RuntimeError> {
+        let size = size_of::<T>();
+        let all: &[u8] = (*memory).as_ref();
+        let range = offset.checked_add(len_bytes).filter(|&end| end <= all.len());
+        let address = all.as_ptr() as usize + offset;
+        if range.is_none() || !len_bytes.is_multiple_of(size) {
+            return Err(RuntimeError::Misaligned { bytes: len_bytes, address, dtype: T::DTYPE, size });
+        }
+        let bytes = &all[offset..offset + len_bytes];
+        if address.is_multiple_of(align_of::<T>()) {
+            let ptr = NonNull::from(bytes).cast::<T>();
+            let storage = Storage::Lent { _keep_alive: memory };
+            return Ok(Self { ptr, len: len_bytes / size, storage, elem: PhantomData });
+        }
+        let buffer = Self::zeros(len_bytes / size)?;
+        // SAFETY: the new buffer has `len_bytes` bytes and does not overlap the source.
+        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), buffer.ptr.as_ptr().cast::<u8>(), len_bytes) };
+        Ok(buffer)
+    }
+
+    /// Number of elements.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there are no elements.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The elements.
+    #[must_use]
+    pub fn as_slice(&self) -> &[T] {
+        // SAFETY: the buffer holds `len` aligned, initialised elements, and `&self` keeps writers out.
+        unsafe { std::slice::from_raw_parts(self.ptr.as_ptr(), self.len) }
+    }
+
+    /// The elements, to change.
+    ///
+    /// # Errors
+    /// [`RuntimeError::ReadOnly`] for lent memory.
+    pub fn as_mut_slice(&mut self) -> Result<&mut [T], RuntimeError> {
+        match self.storage {
+            // SAFETY: as in `as_slice`, and `&mut self` is the only access.
+            Storage::Owned(_) => Ok(unsafe { std::slice::from_raw_parts_mut(self.ptr.as_ptr(), self.len) }),
+            Storage::Lent { .. } => Err(RuntimeError::ReadOnly),
+        }
+    }
+
+    /// A row-major view of the whole buffer or its beginning.
+    ///
+    /// # Errors
+    /// [`RuntimeError::ViewTooLarge`] when the extents need more elements than there are.
+    pub fn view<const R: usize>(&self, dims: [usize; R]) -> Result<TensorRef<'_, T, R>, RuntimeError> {
+        self.view_at(0, dims)
+    }
+
+    /// A row-major view from element `offset`.
+    ///
+    /// # Errors
+    /// [`RuntimeError::ViewTooLarge`] when the extents need more elements than there are.
+    pub fn view_at<const R: usize>(&self, offset: usize, dims: [usize; R]) -> Result<TensorRef<'_, T, R>, RuntimeError> {
+        self.check(offset, &dims)?;
+        // SAFETY: the span was checked to lie in the buffer, which the view borrows.
+        Ok(unsafe { TensorRef::from_raw(self.ptr.as_ptr().add(offset), dims, row_major(dims)) })
+    }
+
+    /// A mutable row-major view of the whole buffer or its beginning.
+    ///
+    /// # Errors
+    /// [`RuntimeError::ViewTooLarge`], or [`RuntimeError::ReadOnly`] for lent memory.
+    pub fn view_mut<const R: usize>(&mut self, dims: [usize; R]) -> Result<TensorMut<'_, T, R>, RuntimeError> {
+        self.view_mut_at(0, dims)
+    }
+
+    /// A mutable row-major view from element `offset`.
+    ///
+    /// # Errors
+    /// [`RuntimeError::ViewTooLarge`], or [`RuntimeError::ReadOnly`] for lent memory.
+    pub fn view_mut_at<const R: usize>(
+        &mut self,
+        offset: usize,
+        dims: [usize; R],
+    ) -> Result<TensorMut<'_, T, R>, RuntimeError> {
+        self.check(offset, &dims)?;
+        if matches!(self.storage, Storage::Lent { .. }) {
+            return Err(RuntimeError::ReadOnly);
+        }
+        // SAFETY: the span was checked to lie in the buffer, which the view borrows mutably.
+        Ok(unsafe { TensorMut::from_raw(self.ptr.as_ptr().add(offset), dims, row_major(dims)) })
+    }
+
+    fn check(&self, offset: usize, dims: &[usize]) -> Result<(), RuntimeError> {
+        let needed = dims.iter().try_fold(1usize, |n, &d| n.checked_mul(d)).unwrap_or(usize::MAX);
+        if offset.checked_add(needed).is_some_and(|end| end <= self.len) {
+            return Ok(());
+        }
+        Err(RuntimeError::ViewTooLarge { dims: dims.to_vec(), offset, needed, len: self.len })
+    }
+}
+
+impl<T> Drop for Buffer<T> {
+    fn drop(&mut self) {
+        if let Storage::Owned(layout) = self.storage {
+            // SAFETY: allocated in `zeros` with this layout.
+            unsafe { dealloc(self.ptr.as_ptr().cast::<u8>(), layout) };
+        }
+    }
+}
+
+impl<T: Elem> std::fmt::Debug for Buffer<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Buffer({} x {})", self.len, T::DTYPE)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn views_are_checked_against_the_buffer() {
+        let mut buffer = Buffer::<f32>::zeros(12).unwrap();
+        assert!(buffer.view([3, 4]).is_ok());
+        assert!(buffer.view_mut_at(4, [2, 4]).is_ok());
+        let error = buffer.view_at(5, [2, 4]).unwrap_err().to_string();
+        assert!(error.contains("[2, 4]") && error.contains("12"), "{error}");
+        assert!(buffer.view([usize::MAX, 2]).is_err());
+    }
+
+    #[test]
+    fn lent_memory_is_read_only_and_copied_when_misaligned() {
+        let memory: Arc<dyn HostMemory> = Arc::new((0..64u8).collect::<Vec<u8>>());
+        for offset in 0..5 {
+            let mut buffer = Buffer::<u32>::from_host(Arc::clone(&memory), offset, 16).unwrap();
+            let first = offset as u8;
+            assert_eq!(buffer.as_slice()[0], u32::from_le_bytes([first, first + 1, first + 2, first + 3]));
+            let aligned = ((*memory).as_ref().as_ptr() as usize + offset).is_multiple_of(4);
+            assert_eq!(buffer.as_mut_slice().is_err(), aligned);
+        }
+        assert!(Buffer::<u32>::from_host(Arc::clone(&memory), 60, 8).is_err());
+        assert!(Buffer::<u32>::from_host(memory, 0, 7).is_err());
+    }
+}
