@@ -143,7 +143,7 @@ impl Kernel {
         let dims = self.extents(schedule)?;
         let run = || builder::build(self.name, &dims, || (self.build)(schedule));
         let mut func = match std::panic::catch_unwind(AssertUnwindSafe(run)) {
-            Ok(built) => built?,
+            Ok(built) => built.map_err(unique)?,
             Err(payload) => return Err(self.panicked(&*payload, schedule)),
         };
         names::name_values(&mut func, self.source.file, self.lets);
@@ -267,6 +267,17 @@ impl Kernel {
         }
         Ok(())
     }
+}
+
+/// Each diagnostic once: an extent that is wrong is wrong wherever its tile is used on the line.
+fn unique(Diagnostics(all): Diagnostics) -> Diagnostics {
+    let mut kept: Vec<Diagnostic> = Vec::new();
+    for d in all {
+        if !kept.contains(&d) {
+            kept.push(d);
+        }
+    }
+    Diagnostics(kept)
 }
 
 /// Specialises every declared configuration of the kernels: the test that `#[kernel]` generates.

@@ -134,9 +134,8 @@ fn everything_specialises() {
         let func = everything::kernel::<3>(Mode::Max)
             .specialise(&Schedule::new(&[("BM", 16), ("unroll", unroll)]))
             .unwrap_or_else(|e| panic!("{e}"));
-        let body = func.body.stmts.iter().find_map(|s| match &s.kind {
-            StmtKind::While { body, inits, .. } => Some((body, inits)),
-            _ => None,
+        let body = func.body.stmts.iter().find_map(|s| {
+            if let StmtKind::While { body, inits, .. } = &s.kind { Some((body, inits)) } else { None }
         });
         let (body, inits) = body.expect("the while loop should be there");
         assert_eq!(inits.len(), 2, "total and i are carried");

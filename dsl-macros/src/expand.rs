@@ -64,11 +64,11 @@ pub(crate) fn expand_function(mut item: ItemFn, errors: &mut Errors) -> TokenStr
 
 /// Generics of `kernel` and `launch`: those of the function but the dimensions.
 struct Signature {
-    /// `T: Float, const N: usize`.
+    /// `T: Float + 'static, const N: usize`.
     params: Vec<GenericParam>,
     /// `T, N`.
     args: Vec<Ident>,
-    /// `where T: 'static`.
+    /// The where clauses that do not speak of dimensions.
     bounds: TokenStream,
     /// `matmul::<T, __tw::Var<0>, N>`: the function with the dimensions numbered.
     instance: TokenStream,
@@ -87,11 +87,10 @@ fn signature(kernel: &Kernel) -> Signature {
             GenericParam::Lifetime(_) => false,
         })
         .cloned()
+        .map(outliving)
         .collect();
     let args =
         kernel.generics.iter().filter(|g| g.kind != GenericKind::Dim).map(|g| g.name.clone()).collect();
-    let types = kernel.generics.iter().filter(|g| matches!(g.kind, GenericKind::Type | GenericKind::Float));
-    let types = types.map(|g| &g.name);
     let kept = generics.where_clause.iter().flat_map(|w| &w.predicates).filter(|p| match p {
         syn::WherePredicate::Type(t) => {
             !matches!(&t.bounded_ty, syn::Type::Path(p) if p.path.get_ident().is_some_and(is_dim))
@@ -111,7 +110,16 @@ fn signature(kernel: &Kernel) -> Signature {
     });
     let function = &kernel.item.sig.ident;
     let instance = quote!(#function::<#(#instances),*>);
-    Signature { params, args, bounds: quote!(where #(#types: 'static,)* #(#kept,)*), instance }
+    Signature { params, args, bounds: quote!(where #(#kept,)*), instance }
+}
+
+/// The parameter with `'static` added to the bounds of a type: kernels outlive the call that describes them.
+fn outliving(mut p: GenericParam) -> GenericParam {
+    if let GenericParam::Type(t) = &mut p {
+        t.bounds.push(syn::TypeParamBound::Lifetime(syn::Lifetime::new("'static", Span::call_site())));
+        t.colon_token.get_or_insert_default();
+    }
+    p
 }
 
 /// `name: Type` of the comptime parameters that the caller gives.

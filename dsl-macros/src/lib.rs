@@ -87,7 +87,7 @@ fn device_fn_tokens(attr: &TokenStream, item: &TokenStream) -> TokenStream {
     let mut errors = Errors::default();
     if !attr.is_empty() {
         errors.on(
-            &attr,
+            attr,
             "`#[device_fn]` takes no arguments; knobs belong to the kernel that calls the function",
         );
     }

@@ -191,8 +191,8 @@ impl ModelConfig {
             sliding_window: read_sliding_window(&fields, architecture, n_layers)?,
             rope: rope::read_rope(&fields, max_position_embeddings)?,
             dtype: read_dtype(&fields)?,
-            bos_token_id: fields.token_ids("bos_token_id")?.first().copied(),
-            eos_token_ids: fields.token_ids("eos_token_id")?,
+            bos_token_id: read_tokens(&fields, "bos_token_id", architecture, 1)?.first().copied(),
+            eos_token_ids: read_tokens(&fields, "eos_token_id", architecture, 2)?,
         })
     }
 
@@ -269,6 +269,21 @@ fn read_head_dim(
         return Ok(head_dim);
     }
     Err(fields.bad("head_dim", &format!("an even number, as RoPE rotates pairs (it is {head_dim})")))
+}
+
+/// Llama and Mistral have a token where the key is not written; the Qwens have none.
+fn read_tokens(
+    fields: &Fields<'_>,
+    key: &str,
+    architecture: Architecture,
+    sentence_piece_id: u32,
+) -> Result<Vec<u32>> {
+    match architecture {
+        Architecture::Llama | Architecture::Mistral if !fields.is_written(key) => Ok(vec![sentence_piece_id]),
+        Architecture::Llama | Architecture::Mistral | Architecture::Qwen2 | Architecture::Qwen3 => {
+            fields.token_ids(key)
+        }
+    }
 }
 
 fn default_context(architecture: Architecture) -> usize {

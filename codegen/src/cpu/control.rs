@@ -11,7 +11,7 @@ use crate::ir::{Block, Op, Stmt, StmtKind, Type, Value};
 
 /// Home of a carried value.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Home {
+pub(crate) enum Home {
     Reg(u32),
     View(u32),
     Tile(Buf),
@@ -193,7 +193,7 @@ impl<'f> Compiler<'f> {
         homes
     }
 
-    fn carry_tile(&mut self, init: Value, result: Value, homes: &[Home], s: usize) -> Buf {
+    pub(crate) fn carry_tile(&mut self, init: Value, result: Value, homes: &[Home], s: usize) -> Buf {
         let bytes = tile_bytes(self.func.tile_ty(init));
         let is_lazy = self.base_tile(init).is_none();
         if is_lazy && self.is_cheap(init) {

@@ -72,7 +72,7 @@ mod pack;
 mod stream;
 pub mod ceiling;
 #[cfg(test)]
-mod testing;
+mod tests;
 
 pub use convert::{cast, narrow, narrow_strided, round, widen, widen_strided};
 pub use gemm::{gemm_f32, gemm_i32};

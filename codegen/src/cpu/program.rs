@@ -31,8 +31,8 @@ pub(crate) enum Inst {
     Select { dst: Reg, cond: Reg, a: Reg, b: Reg },
     Cast { from: DType, to: DType, dst: Reg, a: Reg },
     ViewDim { dst: Reg, view: Slot, axis: u8 },
-    ViewSelect { dst: Slot, view: Slot, axis: u8, index: Reg },
-    ViewSlice { dst: Slot, view: Slot, axis: u8, start: Reg, len: Reg },
+    ViewSelect { dst: Slot, view: Slot, axis: u8, index: Reg, size: u8 },
+    ViewSlice { dst: Slot, view: Slot, axis: u8, start: Reg, len: Reg, size: u8 },
     ViewPermute { dst: Slot, view: Slot, perm: [u8; MAX_RANK] },
     ViewMov { dst: Slot, src: Slot },
     /// Reads one element of a view.

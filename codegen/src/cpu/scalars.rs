@@ -8,14 +8,15 @@ use crate::ir::{DType, MAX_RANK, Op, Value};
 impl<'f> Compiler<'f> {
     /// Compiles an operation that yields a view.
     pub(crate) fn view_definition(&mut self, v: Value, op: &'f Op) {
+        let size = self.func.view_ty(v).dtype.size_bytes() as u8;
         let inst = match op {
             Op::ViewSelect(a, axis, index) => {
                 let (view, index) = (self.view(*a), self.reg(*index));
-                Inst::ViewSelect { dst: self.new_view(), view, axis: *axis, index }
+                Inst::ViewSelect { dst: self.new_view(), view, axis: *axis, index, size }
             }
             Op::ViewSlice(a, axis, start, len) => {
                 let (view, start, len) = (self.view(*a), self.reg(*start), self.reg(*len));
-                Inst::ViewSlice { dst: self.new_view(), view, axis: *axis, start, len }
+                Inst::ViewSlice { dst: self.new_view(), view, axis: *axis, start, len, size }
             }
             Op::ViewPermute(a, order) => {
                 let mut perm = [0u8, 1, 2, 3, 4];

@@ -245,6 +245,14 @@ impl Placer {
                 *o = if self.is_one(s) { Operand::One(s) } else { Operand::Row(s) };
             }
         }
+        if let StripOp::Store { mem, a } = &mut op
+            && !matches!(a, Operand::Row(_))
+        {
+            let dtype = d.mems[*mem as usize].dtype;
+            let dst = self.new_slot(super::micro::arena_bytes(dtype) as u8);
+            self.ops.push(StripOp::Fill { dst, dtype, a: *a, once: matches!(a, Operand::Reg(_)) });
+            *a = Operand::Row(dst);
+        }
         if let StripOp::Iota { dst, axis, once, .. } = &mut op {
             let along_cols = *axis as usize == d.dims.len() - 1;
             *once = self.kinds[*dst as usize].is_none() && self.whole_rows && (along_cols || *axis == NO_AXIS);
@@ -280,6 +288,9 @@ impl Placer {
                 top += stride(self.sizes[dst as usize]);
             }
         }
+        // A slot that is copied out at the end must not point at memory that a store may have changed by then.
+        let copied: Vec<u32> =
+            self.ops.iter().filter_map(|op| if let StripOp::Copy { a, .. } = op { Some(*a) } else { None }).collect();
         let mut free: Vec<(u8, u32)> = Vec::new();
         let mut held: Vec<(u32, u8, u32)> = Vec::new();
         for (i, op) in self.ops.iter().enumerate() {
@@ -308,7 +319,7 @@ impl Placer {
                 }
             };
             held.push((dst, size, at));
-            let fetched = matches!(op, StripOp::Fetch { .. });
+            let fetched = matches!(op, StripOp::Fetch { .. }) && !copied.contains(&dst);
             self.kinds[dst as usize] = Some(if fetched { SlotKind::Fetched(at) } else { SlotKind::Scratch(at) });
         }
         top

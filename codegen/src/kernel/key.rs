@@ -82,6 +82,7 @@ pub fn launch_key(kernel_id: u64, schedule: &Schedule) -> u64 {
     note = "for a number that may change from launch to launch, take a `Scalar`; for data in memory, a `View`"
 )]
 pub trait Comptime: Hash + Eq + Debug + Clone + Send + Sync + 'static {}
+#[diagnostic::do_not_recommend]
 impl<T: Hash + Eq + Debug + Clone + Send + Sync + 'static> Comptime for T {}
 
 /// Adds a comptime value to a key.

@@ -37,7 +37,7 @@ pub(super) unsafe fn round_body<S: Simd>(dtype: DType, dst: *mut f32, a: *const 
         DType::F8E5M2 => map1(dst, a, n, |x| round_one(DType::F8E5M2, x)),
         DType::F32 | DType::I8 | DType::U8 | DType::I32 | DType::I64 | DType::U32 | DType::Bool => {
             if !std::ptr::eq(dst, a) {
-                std::ptr::copy(a, dst, n);
+                std::ptr::copy(a.cast::<u8>(), dst.cast(), n * 4);
             }
         }
     }
@@ -201,7 +201,7 @@ unsafe fn cast_words<S: Simd>(from: DType, to: DType, dst: *mut u8, src: *const 
         DType::I8 => map1(word, src, n, |x: i32| i32::from(x as i8)),
         DType::U8 => map1(word, src, n, |x: i32| x & 0xff),
         DType::Bool => map1(word, src, n, |x: i32| i32::from(x != 0)),
-        DType::I32 | DType::U32 => std::ptr::copy(src, word, n),
+        DType::I32 | DType::U32 => std::ptr::copy(src.cast::<u8>(), dst, n * 4),
         DType::I64 if unsigned => map1(dst.cast::<i64>(), src, n, |x: i32| i64::from(x as u32)),
         DType::I64 => map1(dst.cast::<i64>(), src, n, |x: i32| i64::from(x)),
     }
@@ -220,7 +220,7 @@ unsafe fn cast_longs<S: Simd>(to: DType, dst: *mut u8, src: *const i64, n: usize
         DType::U8 => map1(word, src, n, |x: i64| i32::from(x as u8)),
         DType::Bool => map1(word, src, n, |x: i64| i32::from(x != 0)),
         DType::I32 | DType::U32 => map1(word, src, n, |x: i64| x as i32),
-        DType::I64 => std::ptr::copy(src, dst.cast::<i64>(), n),
+        DType::I64 => std::ptr::copy(src.cast::<u8>(), dst, n * 8),
     }
 }
 

@@ -32,7 +32,7 @@ unsafe fn fold_row<S: Simd, R: Fold>(src: *const f32, n: usize) -> f32 {
             *part = R::two::<S>(*part, S::load(src.add(i)));
         } else if rest > 0 {
             let mut buffer = [R::IDENTITY; MAX_LANES];
-            std::ptr::copy_nonoverlapping(src.add(i), buffer.as_mut_ptr(), rest);
+            std::ptr::copy_nonoverlapping(src.add(i).cast::<u8>(), buffer.as_mut_ptr().cast(), rest * 4);
             *part = R::two::<S>(*part, S::load(buffer.as_ptr()));
         }
         i += rest;

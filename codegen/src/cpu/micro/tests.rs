@@ -1,12 +1,21 @@
-//! What the tests of this folder share: random numbers, and buffers whose surroundings are checked.
+//! Tests of the micro-kernels on every instruction set of the machine, against f64 or exact references.
+//!
+//! This file holds what they share: random numbers, and poisoned buffers whose surroundings are checked.
+
+mod convert;
+mod dots;
+mod math;
+mod pack;
+mod reduce;
+mod strips;
 
 use crate::ir::types::DType;
 
 /// A small fast generator (splitmix64).
-pub(super) struct Rng(pub(super) u64);
+struct Rng(u64);
 
 impl Rng {
-    pub(super) fn next(&mut self) -> u64 {
+    fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -14,16 +23,16 @@ impl Rng {
     }
 
     /// Uniform in [-1, 1).
-    pub(super) fn f32(&mut self) -> f32 {
+    fn f32(&mut self) -> f32 {
         (self.next() >> 40) as f32 / (1u64 << 23) as f32 - 1.0
     }
 
-    pub(super) fn floats(&mut self, n: usize) -> Vec<f32> {
+    fn floats(&mut self, n: usize) -> Vec<f32> {
         (0..n).map(|_| self.f32()).collect()
     }
 
     /// Uniform in `0..n`.
-    pub(super) fn below(&mut self, n: usize) -> usize {
+    fn below(&mut self, n: usize) -> usize {
         (self.next() % n as u64) as usize
     }
 }
@@ -32,13 +41,13 @@ const GUARD: usize = 128;
 const POISON: u8 = 0xa5;
 
 /// A poisoned buffer between two guard zones, at an odd multiple of 4 bytes.
-pub(super) struct Guarded {
+struct Guarded {
     bytes: Vec<u8>,
     len: usize,
 }
 
 impl Guarded {
-    pub(super) fn new(len: usize) -> Self {
+    fn new(len: usize) -> Self {
         Self { bytes: vec![POISON; len + 2 * GUARD + 8], len }
     }
 
@@ -46,13 +55,13 @@ impl Guarded {
         GUARD + self.bytes.as_ptr().wrapping_add(GUARD).align_offset(8) % 8
     }
 
-    pub(super) fn ptr(&mut self) -> *mut u8 {
+    fn ptr(&mut self) -> *mut u8 {
         let start = self.start();
         self.bytes[start..].as_mut_ptr()
     }
 
     /// The contents as `T`, after checking that nothing around them was written.
-    pub(super) fn read<T: Copy>(&mut self) -> Vec<T> {
+    fn read<T: Copy>(&mut self) -> Vec<T> {
         let start = self.start();
         let outside = self.bytes[..start].iter().chain(&self.bytes[start + self.len..]);
         assert!(outside.copied().all(|b| b == POISON), "a write outside the buffer of {} bytes", self.len);
@@ -61,7 +70,7 @@ impl Guarded {
         (0..count).map(|i| unsafe { self.ptr().cast::<T>().add(i).read_unaligned() }).collect()
     }
 
-    pub(super) fn write<T: Copy>(&mut self, data: &[T]) {
+    fn write<T: Copy>(&mut self, data: &[T]) {
         assert!(size_of_val(data) <= self.len, "the data should fit the buffer");
         for (i, &x) in data.iter().enumerate() {
             // SAFETY: checked above.
@@ -71,12 +80,12 @@ impl Guarded {
 }
 
 /// The pointer of a slice as bytes.
-pub(super) fn bytes<T>(data: &[T]) -> *const u8 {
+fn bytes<T>(data: &[T]) -> *const u8 {
     data.as_ptr().cast()
 }
 
 /// Float types with arithmetic.
-pub(super) const FLOATS: [DType; 3] = [DType::F32, DType::F16, DType::BF16];
+const FLOATS: [DType; 3] = [DType::F32, DType::F16, DType::BF16];
 
 /// Lengths around the vector widths.
-pub(super) const LENGTHS: [usize; 12] = [0, 1, 3, 7, 8, 15, 16, 17, 31, 64, 129, 300];
+const LENGTHS: [usize; 12] = [0, 1, 3, 7, 8, 15, 16, 17, 31, 64, 129, 300];

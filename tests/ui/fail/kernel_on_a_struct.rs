@@ -1,0 +1,8 @@
+use tilewright::prelude::*;
+
+#[kernel]
+struct Total {
+    n: usize,
+}
+
+fn main() {}

@@ -1,0 +1,11 @@
+use tilewright::prelude::*;
+
+#[kernel]
+fn positive<BM: Dim>(x: View<f32, 1>, y: ViewMut<f32, 1>) {
+    let tile = x.load::<(BM,)>([0]);
+    if tile > 0.0 {
+        y.store([0], tile);
+    }
+}
+
+fn main() {}
