@@ -82,7 +82,10 @@ fn verify_and_report() {
                 let facts: Vec<String> = (0..func.values.len())
                     .map(|v| {
                         let how = facts.definition[v].expect("every value should be defined");
-                        format!("%{v}: {how:?}, read {} times, in {} loops", facts.uses[v], facts.loop_depth[v])
+                        format!(
+                            "%{v}: {how:?}, read {} times, in {} loops",
+                            facts.uses[v], facts.loop_depth[v]
+                        )
                     })
                     .collect();
                 facts.join("\n")

@@ -31,7 +31,7 @@ fn half_of_an_odd_extent() {
     insta::assert_snapshot!("half_of_an_odd_extent", message(&halve::kernel(), &[("BM", 7)]));
 }
 
-#[kernel(space(BM: [4096, 8192], BN: [4096]))]
+#[kernel(default(BM = 64, BN = 32))]
 fn copy<BM: Dim, BN: Dim>(x: View<f32, 2>, y: ViewMut<f32, 2>) {
     let tile = x.load::<(BM, BN)>([0, 0]);
     y.store([0, 0], tile);
@@ -64,7 +64,7 @@ fn axes_out_of_range() {
     insta::assert_snapshot!("axes_out_of_range", message(&axes::kernel(), &[("BM", 8)]));
 }
 
-#[kernel(space(BM: [16], unroll: [1, 300]))]
+#[kernel(space(unroll: [1, 300]))]
 fn unrolled<BM: Dim>(x: View<f32, 1>, y: ViewMut<f32, 1>, unroll: u8) {
     for i in 0..unroll {
         y.store([i32::from(i)], x.load::<(BM,)>([0]));

@@ -88,14 +88,24 @@ fn dots(isa: Isa, peak: f64, rows: &mut Vec<Row>) {
                 micro::gemm_f32(isa, m, n, k, a, k, b, panel, row, c, n);
             });
             let value = flops / time / 1e9;
-            rows.push(Row { what: format!("gemm_f32 {m}x{n}x{k} {form}"), value, unit: "GFLOP/s", ratio: Some(value / peak) });
+            rows.push(Row {
+                what: format!("gemm_f32 {m}x{n}x{k} {form}"),
+                value,
+                unit: "GFLOP/s",
+                ratio: Some(value / peak),
+            });
         }
         // SAFETY: as above; the bits of the floats serve as integers.
         let time = seconds(20, calls, |_| unsafe {
             micro::gemm_i32(isa, m, n, k, a.cast(), k, b.cast(), width, n, c.cast(), n);
         });
         let value = flops / time / 1e9;
-        rows.push(Row { what: format!("gemm_i32 {m}x{n}x{k} in place"), value, unit: "GOP/s", ratio: Some(value / peak) });
+        rows.push(Row {
+            what: format!("gemm_i32 {m}x{n}x{k} in place"),
+            value,
+            unit: "GOP/s",
+            ratio: Some(value / peak),
+        });
     }
 }
 
@@ -112,14 +122,24 @@ fn streams(isa: Isa, dram: f64, rows: &mut Vec<Row>) {
                 micro::rows_dot(isa, dtype, m, n, k, x, k, weights[call % copies].as_ptr(), k, out, n);
             });
             let value = bytes as f64 / time / 1e9;
-            rows.push(Row { what: format!("rows_dot {dtype} m={m} {n}x{k}"), value, unit: "GB/s", ratio: Some(value / dram) });
+            rows.push(Row {
+                what: format!("rows_dot {dtype} m={m} {n}x{k}"),
+                value,
+                unit: "GB/s",
+                ratio: Some(value / dram),
+            });
             if m <= 2 {
                 // SAFETY: as above, the weights taken as [k, n].
                 let time = seconds(4, copies, |call| unsafe {
                     micro::cols_dot(isa, dtype, m, k, n, x, k, weights[call % copies].as_ptr(), n, out, n);
                 });
                 let value = bytes as f64 / time / 1e9;
-                rows.push(Row { what: format!("cols_dot {dtype} m={m} {k}x{n}"), value, unit: "GB/s", ratio: Some(value / dram) });
+                rows.push(Row {
+                    what: format!("cols_dot {dtype} m={m} {k}x{n}"),
+                    value,
+                    unit: "GB/s",
+                    ratio: Some(value / dram),
+                });
             }
         }
     }
@@ -160,7 +180,9 @@ fn strips(isa: Isa, rows: &mut Vec<Row>) {
         });
     }
     // SAFETY: as above, for all the following.
-    add("exp2_affine row*scalar+scalar", 8 * n, &mut || unsafe { micro::exp2_affine(isa, c, row_a, scalar, scalar, n) });
+    add("exp2_affine row*scalar+scalar", 8 * n, &mut || unsafe {
+        micro::exp2_affine(isa, c, row_a, scalar, scalar, n)
+    });
     add("reduce sum 64x64", 4 * n, &mut || unsafe {
         micro::reduce(isa, ReduceOp::Sum, DType::F32, c.cast(), a.cast(), 64, 64, 1);
     });
@@ -179,7 +201,15 @@ fn strips(isa: Isa, rows: &mut Vec<Row>) {
         micro::exp_sub(isa, c, row_a, Arg::Splat(top.as_ptr().cast()), n);
         micro::reduce(isa, ReduceOp::Sum, DType::F32, scale.as_mut_ptr().cast(), c.cast(), 1, n, 1);
         scale[0] = 1.0 / scale[0];
-        micro::binary(isa, BinaryOp::Mul, DType::F32, c.cast(), Arg::Row(c.cast()), Arg::Splat(scale.as_ptr().cast()), n);
+        micro::binary(
+            isa,
+            BinaryOp::Mul,
+            DType::F32,
+            c.cast(),
+            Arg::Row(c.cast()),
+            Arg::Splat(scale.as_ptr().cast()),
+            n,
+        );
     });
     add("rmsnorm row of 4096 (square, sum, scale, weight)", 12 * n, &mut || unsafe {
         micro::binary(isa, BinaryOp::Mul, DType::F32, c.cast(), row_a, row_a, n);
@@ -189,8 +219,12 @@ fn strips(isa: Isa, rows: &mut Vec<Row>) {
         micro::binary(isa, BinaryOp::Mul, DType::F32, c.cast(), Arg::Row(c.cast()), row_b, n);
     });
     for dtype in [DType::F16, DType::BF16, DType::F8E4M3] {
-        add(&format!("widen {dtype} (arena bytes)"), 4 * n, &mut || unsafe { micro::widen(isa, dtype, a.cast(), c.cast(), n) });
-        add(&format!("narrow {dtype} (arena bytes)"), 4 * n, &mut || unsafe { micro::narrow(isa, dtype, a.cast(), c.cast(), n) });
+        add(&format!("widen {dtype} (arena bytes)"), 4 * n, &mut || unsafe {
+            micro::widen(isa, dtype, a.cast(), c.cast(), n)
+        });
+        add(&format!("narrow {dtype} (arena bytes)"), 4 * n, &mut || unsafe {
+            micro::narrow(isa, dtype, a.cast(), c.cast(), n)
+        });
     }
     for (dtype, form, row, col) in [
         (DType::F32, "NN", 64, 1),
@@ -210,25 +244,55 @@ fn main() {
     let isa = Isa::detect();
     let mut rows = Vec::new();
     let peak = (0..3).map(|_| ceiling::fma_peak_gflops(isa)).fold(0.0, f64::max);
-    rows.push(Row { what: "peak multiply-add, 1 core".to_owned(), value: peak, unit: "GFLOP/s", ratio: None });
-    for (what, bytes) in [("L1 read, 16 KiB", 16 << 10), ("L2 read, 384 KiB", 384 << 10), ("L3 read, 8 MiB", 8 << 20)] {
-        rows.push(Row { what: what.to_owned(), value: ceiling::cache_read_gbs(isa, bytes), unit: "GB/s", ratio: None });
+    rows.push(Row {
+        what: "peak multiply-add, 1 core".to_owned(),
+        value: peak,
+        unit: "GFLOP/s",
+        ratio: None,
+    });
+    for (what, bytes) in
+        [("L1 read, 16 KiB", 16 << 10), ("L2 read, 384 KiB", 384 << 10), ("L3 read, 8 MiB", 8 << 20)]
+    {
+        rows.push(Row {
+            what: what.to_owned(),
+            value: ceiling::cache_read_gbs(isa, bytes),
+            unit: "GB/s",
+            ratio: None,
+        });
     }
     let dram = ceiling::dram_read_gbs(isa, 1);
-    rows.push(Row { what: "DRAM read, 8 streams, 1 thread".to_owned(), value: dram, unit: "GB/s", ratio: None });
+    rows.push(Row {
+        what: "DRAM read, 8 streams, 1 thread".to_owned(),
+        value: dram,
+        unit: "GB/s",
+        ratio: None,
+    });
     let two = ceiling::dram_read_gbs(isa, 2);
-    rows.push(Row { what: "DRAM read, 8 streams, 2 threads".to_owned(), value: two, unit: "GB/s", ratio: None });
+    rows.push(Row {
+        what: "DRAM read, 8 streams, 2 threads".to_owned(),
+        value: two,
+        unit: "GB/s",
+        ratio: None,
+    });
     dots(isa, peak, &mut rows);
     streams(isa, dram, &mut rows);
     strips(isa, &mut rows);
     let after = ceiling::fma_peak_gflops(isa);
-    rows.push(Row { what: "peak multiply-add again, after all".to_owned(), value: after, unit: "GFLOP/s", ratio: None });
+    rows.push(Row {
+        what: "peak multiply-add again, after all".to_owned(),
+        value: after,
+        unit: "GFLOP/s",
+        ratio: None,
+    });
     if json {
         println!("{{\"isa\": \"{}\", \"rows\": [", isa.name());
         for (i, row) in rows.iter().enumerate() {
             let ratio = row.ratio.map_or("null".to_owned(), |r| format!("{r:.4}"));
             let comma = if i + 1 < rows.len() { "," } else { "" };
-            println!("  {{\"what\": \"{}\", \"value\": {:.2}, \"unit\": \"{}\", \"ratio\": {ratio}}}{comma}", row.what, row.value, row.unit);
+            println!(
+                "  {{\"what\": \"{}\", \"value\": {:.2}, \"unit\": \"{}\", \"ratio\": {ratio}}}{comma}",
+                row.what, row.value, row.unit
+            );
         }
         println!("]}}");
         return;

@@ -213,11 +213,18 @@ impl Kernel {
     }
 
     /// The default schedule and the legal points of the space, or a deterministic sample of them that has at most `limit`
-    /// points and begins with the legal corners.
+    /// points and begins with the legal corners. Knobs outside the space keep their default.
     #[must_use]
     pub fn configurations(&self, limit: usize) -> Vec<Schedule> {
         let mut all = vec![self.default.clone()];
-        all.extend(sample::legal_points(&self.knobs, limit).into_iter().filter(|s| *s != self.default));
+        for mut point in sample::legal_points(&self.knobs, limit) {
+            for (knob, &value) in &self.default.knobs {
+                point.knobs.entry(knob.clone()).or_insert(value);
+            }
+            if point != self.default {
+                all.push(point);
+            }
+        }
         all
     }
 
@@ -306,15 +313,11 @@ pub fn specialise_all(kernels: &[Kernel]) {
 #[must_use]
 #[track_caller]
 pub fn tunable<I: TryFrom<i64> + Default>(schedule: &Schedule, name: &str) -> I {
-    let value = schedule.get(name).unwrap_or_default();
+    let (value, loc) = (schedule.get(name).unwrap_or_default(), Loc::caller());
     I::try_from(value).unwrap_or_else(|_| {
-        builder::error(
-            Diagnostic::new(
-                Loc::caller(),
-                format!("value {value} of tunable `{name}` does not fit in {}", std::any::type_name::<I>()),
-            )
-            .help("choose another value in the schedule"),
-        );
+        let message =
+            format!("value {value} of tunable `{name}` does not fit in {}", std::any::type_name::<I>());
+        builder::error(Diagnostic::new(loc, message).help("choose another value in the schedule"));
         I::default()
     })
 }

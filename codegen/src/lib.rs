@@ -10,6 +10,7 @@ pub mod launch;
 pub mod ir;
 pub mod analysis;
 pub mod passes;
+pub mod cpu;
 pub mod schedule;
 pub mod diag;
 pub mod error;

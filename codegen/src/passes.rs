@@ -109,3 +109,57 @@ pub fn observe(stage: &str, func: &mut Func, cx: &PassCx<'_>) -> Result<(), Diag
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use super::*;
+    use crate::ir::{parse, print};
+
+    const TEXT: &str = "kernel @k(%x.0: view_mut<i32, 1>, %n.1: i32) {
+        %2: i32 = const 1
+        %3: i32 = add %n.1, %2
+        %4: i32 = add %n.1, %2
+        %5: i32 = mul %3, %4
+        store %x.0[%n.1] = %5
+    }";
+
+    #[test]
+    fn the_observer_sees_every_stage_in_order() {
+        let stages = RefCell::new(Vec::new());
+        let observer = |stage: &str, func: &Func| {
+            stages.borrow_mut().push((stage.to_owned(), print(func)));
+            None
+        };
+        let mut func = parse(TEXT).expect("the text should parse");
+        run_pipeline(&mut func, &PassCx { observer: Some(&observer) }).expect("the function should be legal");
+        let stages = stages.into_inner();
+        let names: Vec<&str> = stages.iter().map(|(name, _)| name.as_str()).collect();
+        let wanted: Vec<&str> =
+            std::iter::once("input").chain(PIPELINE.iter().map(|pass| pass.name)).collect();
+        assert_eq!(names, wanted);
+        assert_eq!(stages.last().map(|(_, text)| text.clone()), Some(print(&func)));
+    }
+
+    #[test]
+    fn the_observer_replaces_a_stage() {
+        let edited = "kernel @k(%x.0: view_mut<i32, 1>, %n.1: i32) { store %x.0[%n.1] = %n.1 }";
+        let observer = |stage: &str, _: &Func| {
+            (stage == "fold_constants").then(|| parse(edited).expect("the edit should parse"))
+        };
+        let mut func = parse(TEXT).expect("the text should parse");
+        run_pipeline(&mut func, &PassCx { observer: Some(&observer) }).expect("the edit should be legal");
+        assert_eq!(func, parse(edited).expect("the edit should parse"));
+    }
+
+    #[test]
+    fn an_edit_that_is_not_legal_is_refused() {
+        let edited = "kernel @k(%x.0: view<i32, 1>, %n.1: i32) { store %x.0[%n.1] = %n.1 }";
+        let observer = |_: &str, _: &Func| parse(edited).ok();
+        let mut func = parse(TEXT).expect("the text should parse");
+        let errors = run_pipeline(&mut func, &PassCx { observer: Some(&observer) })
+            .expect_err("a view is not mutable");
+        assert_eq!(errors.0[0].message, "store to `x`, which is view<i32, 1>");
+    }
+}

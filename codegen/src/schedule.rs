@@ -71,10 +71,18 @@ impl Default for Space {
 }
 
 impl Space {
-    /// Number of points of the grid, legal or not.
+    /// Number of points of the grid, legal or not; the largest `usize` when there are more.
     #[must_use]
     pub fn grid_len(&self) -> usize {
-        self.knobs.iter().map(|k| k.values.len()).product()
+        self.knobs.iter().fold(1usize, |n, k| n.saturating_mul(k.values.len()))
+    }
+
+    /// Whether `schedule` is a legal point: exactly the knobs of the space, each with one of its values.
+    #[must_use]
+    pub fn contains(&self, schedule: &Schedule) -> bool {
+        schedule.knobs.len() == self.knobs.len()
+            && self.knobs.iter().all(|k| schedule.get(k.name).is_some_and(|v| k.values.contains(&v)))
+            && (self.legal)(schedule)
     }
 
     /// Point `index` of the grid, the last knob running fastest; `None` when the point is not legal.
@@ -96,5 +104,24 @@ impl Space {
     /// Every legal point, in grid order.
     pub fn points(&self) -> impl Iterator<Item = Schedule> + '_ {
         (0..self.grid_len()).filter_map(|i| self.point(i))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn points_are_the_legal_part_of_the_grid() {
+        let knobs = vec![Knob { name: "a", values: vec![1, 2, 4] }, Knob { name: "b", values: vec![3, 5] }];
+        let space = Space { knobs, legal: |s| s.get("a") != Some(2) };
+        let points: Vec<String> = space.points().map(|p| p.to_string()).collect();
+        assert_eq!(points, ["a=1 b=3", "a=1 b=5", "a=4 b=3", "a=4 b=5"]);
+        assert!(space.points().all(|p| space.contains(&p)));
+        assert!(!space.contains(&Schedule::new(&[("a", 2), ("b", 3)])), "not legal");
+        assert!(!space.contains(&Schedule::new(&[("a", 1)])), "a knob is missing");
+        assert!(!space.contains(&Schedule::new(&[("a", 1), ("b", 4)])), "not a value");
+        let huge = Space { knobs: vec![Knob { name: "a", values: vec![0; 1 << 20] }; 5], ..Space::default() };
+        assert_eq!(huge.grid_len(), usize::MAX);
     }
 }

@@ -350,7 +350,7 @@ fn expand_launch(kernel: &Kernel) -> TokenStream {
     }
 }
 
-/// The test that specialises every declared configuration, when every generic and comptime parameter has declared values.
+/// The test that specialises every declared configuration, when every parameter has declared values and every dimension an extent.
 fn expand_test(kernel: &Kernel) -> TokenStream {
     let Some(instances) = instances(kernel) else { return TokenStream::new() };
     let name = &kernel.item.sig.ident;
@@ -370,6 +370,10 @@ fn expand_test(kernel: &Kernel) -> TokenStream {
 /// Every combination of declared generic arguments and comptime values.
 fn instances(kernel: &Kernel) -> Option<Vec<(Vec<TokenStream>, Vec<TokenStream>)>> {
     let options = &kernel.options;
+    let known = defaults(kernel);
+    if kernel.dims().iter().any(|d| !known.iter().any(|(n, _)| d == n)) {
+        return None;
+    }
     let mut axes: Vec<Vec<TokenStream>> = Vec::new();
     for g in kernel.generics.iter().filter(|g| g.kind != GenericKind::Dim) {
         let declared = options.types.iter().find(|(n, _)| *n == g.name);

@@ -39,7 +39,8 @@ use errors::Errors;
 /// - `default(BM = 64)`: the schedule when nobody tuned; else the first of each list;
 /// - `legal = |s| BM * BN <= 16384`: which points of the space exist; knob names are their values, `s` is the `&Schedule`;
 /// - `types(T: [f32, f16])`, `comptime(flag: [false, true])`: instances for the generated test. A `Float` generic defaults to
-///   f32, f16, bf16 and a `bool` to both values; without values for some parameter there is no test;
+///   f32, f16, bf16 and a `bool` to both values; without values for some parameter, or an extent
+///   for some dimension, there is no test;
 /// - `facts(x: contiguous, y: [contiguous, divisible(16)])`: facts of views, checked at launch, that targets may rely on.
 ///
 /// # What it makes

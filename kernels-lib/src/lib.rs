@@ -1,1 +1,25 @@
-//! The kernels of tilewright with their search spaces and references.
+//! The kernels of tilewright: one file each, with what it computes, its search space, its typed launch and its cost.
+//!
+//! Every kernel is an ordinary function under `#[kernel]`, generic over element types and tile extents, and every `run`
+//! function takes a device or stream, a schedule and typed views, checks that the views fit each other, and computes the grid.
+//! A schedule starts from `name::kernel::<..>(..).default`; extents that the problem fixes are set by [`host::pin`].
+//! The f64 reference of each kernel, its shapes for tests and tuning, and its inputs are in [`cases`], and [`registry`] lists
+//! them all.
+
+pub mod epilogue;
+pub mod matmul;
+pub mod matvec;
+pub mod embedding;
+pub mod rms_norm;
+pub mod rope;
+mod online_softmax;
+pub mod attention;
+pub mod attention_paged;
+pub mod attention_decode;
+pub mod swiglu;
+pub mod argmax;
+pub mod reference;
+pub mod host;
+pub mod error;
+
+pub use error::KernelError;

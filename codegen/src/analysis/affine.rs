@@ -33,7 +33,9 @@ pub fn affine_facts(func: &Func) -> AffineFacts {
     for param in &func.params {
         match func.ty(param.value) {
             Type::View(ty) => {
-                facts.views.insert(param.value, ViewForm::of_param(param.value, usize::from(ty.rank), param.facts));
+                facts
+                    .views
+                    .insert(param.value, ViewForm::of_param(param.value, usize::from(ty.rank), param.facts));
             }
             Type::Tile(_) => facts.set_atom(func, param.value, Atom::Param(param.value), Range::ALL),
         }
@@ -84,7 +86,9 @@ impl AffineFacts {
                     let divisor = self.power_of_two_divisor(*lo).min(self.power_of_two_divisor(*step));
                     let iv = body.params[0];
                     self.set_atom(func, iv, Atom::Induction { iv, divisor }, range);
-                    body.params[1..].iter().for_each(|&v| self.set_atom(func, v, Atom::Scalar(v), Range::ALL));
+                    body.params[1..]
+                        .iter()
+                        .for_each(|&v| self.set_atom(func, v, Atom::Scalar(v), Range::ALL));
                 }
                 StmtKind::While { cond, body, .. } => {
                     for &v in cond.params.iter().chain(&body.params) {
@@ -165,7 +169,9 @@ impl AffineFacts {
             BinaryOp::Rem if x.min >= 0 && y.min >= 0 => Range { min: 0, max: x.max.min((y.max - 1).max(0)) },
             BinaryOp::And if y.min >= 0 => Range { min: 0, max: y.max },
             BinaryOp::And if x.min >= 0 => Range { min: 0, max: x.max },
-            BinaryOp::Shr if y.min == y.max => Range { min: x.min >> (y.min & 31), max: x.max >> (y.min & 31) },
+            BinaryOp::Shr if y.min == y.max => {
+                Range { min: x.min >> (y.min & 31), max: x.max >> (y.min & 31) }
+            }
             BinaryOp::Add
             | BinaryOp::Sub
             | BinaryOp::Mul
@@ -272,7 +278,11 @@ mod tests {
         let offsets: Vec<String> = access.offsets.iter().map(Affine::to_string).collect();
         assert_eq!(offsets, ["program_id(0)", "64 * program_id(0) + 8"]);
         assert_eq!(facts.alignment(Value(9), &[Value(5)]), 8);
-        assert_eq!(facts.alignment(Value(8), &[Value(5), Value(3)]), 1, "the last axis is not the contiguous one");
+        assert_eq!(
+            facts.alignment(Value(8), &[Value(5), Value(3)]),
+            1,
+            "the last axis is not the contiguous one"
+        );
         assert!(func.params[0].facts.contiguous);
     }
 

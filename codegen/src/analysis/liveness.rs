@@ -49,7 +49,8 @@ pub fn block_liveness(block: &Block, n_values: usize) -> BlockLiveness {
             last[v.index()] = Last::Yielded;
         }
     }
-    let mut out = BlockLiveness { dead_on_entry: Vec::new(), dies_after: vec![Vec::new(); block.stmts.len()] };
+    let mut out =
+        BlockLiveness { dead_on_entry: Vec::new(), dies_after: vec![Vec::new(); block.stmts.len()] };
     for (v, last) in (0u32..).map(Value).zip(last) {
         match last {
             Last::NotHere | Last::Yielded => {}
@@ -86,7 +87,9 @@ mod tests {
         let outer = block_liveness(&func.body, n);
         let v = |i: &[u32]| i.iter().copied().map(Value).collect::<Vec<_>>();
         assert_eq!(outer.dies_after, [v(&[]), v(&[]), v(&[]), v(&[]), v(&[]), v(&[2, 3, 4, 5]), v(&[1, 6])]);
-        let StmtKind::For { body, .. } = &func.body.stmts[5].kind else { panic!("statement 5 should be the loop") };
+        let StmtKind::For { body, .. } = &func.body.stmts[5].kind else {
+            panic!("statement 5 should be the loop")
+        };
         let inner = block_liveness(body, n);
         assert_eq!(inner, BlockLiveness { dead_on_entry: v(&[7]), dies_after: vec![v(&[8])] });
     }

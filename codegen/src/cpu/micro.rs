@@ -22,7 +22,10 @@
 //! elements. A destination may equal a source exactly where the function says so, and must not overlap it otherwise.
 
 #![allow(unsafe_code, reason = "SIMD micro-kernels work on raw strips of the arena")]
-#![allow(unsafe_op_in_unsafe_fn, reason = "every line of a SIMD body is an unsafe operation under one contract")]
+#![allow(
+    unsafe_op_in_unsafe_fn,
+    reason = "every line of a SIMD body is an unsafe operation under one contract"
+)]
 #![allow(clippy::too_many_arguments, reason = "a leaf kernel takes its extents, pointers and strides flat")]
 
 use std::sync::OnceLock;
@@ -60,17 +63,17 @@ macro_rules! dispatch {
     };
 }
 
-mod simd;
-mod math;
+pub mod ceiling;
+mod convert;
 mod elem;
+mod gemm;
+mod math;
+mod pack;
+mod reduce;
+mod simd;
+mod stream;
 mod strips;
 mod strips_int;
-mod convert;
-mod reduce;
-mod gemm;
-mod pack;
-mod stream;
-pub mod ceiling;
 #[cfg(test)]
 mod tests;
 

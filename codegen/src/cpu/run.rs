@@ -44,6 +44,11 @@ impl Arena {
         self.lines.len() * 64
     }
 
+    /// Makes room for `program`.
+    pub fn reserve(&mut self, program: &CpuProgram) {
+        self.fit(program);
+    }
+
     /// Overwrites all of it, registers included; for tests that nothing reads what it has not written.
     pub fn poison(&mut self) {
         self.lines.fill(Line([0xff; 64]));

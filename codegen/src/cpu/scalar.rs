@@ -3,6 +3,8 @@
 //! Floats are f32 bits in the low half of a register, rounded to their type after each operation; integers of up to 32 bits
 //! are kept as i32 bits (u8 and u32 zero-extended, i8 sign-extended), i64 whole.
 
+#![allow(unsafe_code, reason = "single elements go through the micro-kernels, which take addresses")]
+
 use half::{bf16, f16};
 
 use crate::ir::{BinaryOp, Const, DType, UnaryOp};

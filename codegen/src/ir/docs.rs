@@ -118,7 +118,8 @@ pub fn ops_markdown() -> String {
 }
 
 fn table<'a>(out: &mut String, title: &str, ops: impl Iterator<Item = (&'a str, &'a str, &'a str, &'a str)>) {
-    let _ = write!(out, "\n## {title}\n\n| operation | text | element types | meaning |\n|---|---|---|---|\n");
+    let _ =
+        write!(out, "\n## {title}\n\n| operation | text | element types | meaning |\n|---|---|---|---|\n");
     for (mnemonic, operands, types, doc) in ops {
         let _ = writeln!(out, "| `{mnemonic}` | `{mnemonic} {operands}` | {types} | {} |", doc.trim());
     }

@@ -20,7 +20,9 @@ impl Const {
             DType::BF16 => bf16::from_bits(self.bits as u16).to_f64(),
             DType::F8E4M3 => F8E4M3(self.bits as u8).to_f64(),
             DType::F8E5M2 => F8E5M2(self.bits as u8).to_f64(),
-            DType::I8 | DType::U8 | DType::I32 | DType::I64 | DType::U32 | DType::Bool => self.to_i64() as f64,
+            DType::I8 | DType::U8 | DType::I32 | DType::I64 | DType::U32 | DType::Bool => {
+                self.to_i64() as f64
+            }
         }
     }
 
@@ -137,7 +139,8 @@ impl Const {
     }
 }
 
-/// The shortest decimal that reads back to `x` at the precision of `dtype`.
+/// The shortest decimal that reads back to `x` at the precision of `dtype`; for a narrow float the exact one if that is short,
+/// since 448 should not print as 450.
 fn shortest(dtype: DType, x: f64) -> String {
     if x.is_infinite() {
         return if x > 0.0 { "inf" } else { "-inf" }.to_owned();
@@ -145,11 +148,15 @@ fn shortest(dtype: DType, x: f64) -> String {
     if dtype == DType::F32 {
         return format!("{:?}", x as f32);
     }
+    let exact = format!("{x:?}");
+    if exact.len() <= 8 {
+        return exact;
+    }
     let wanted = Const::from_f64(dtype, x);
     (0..17)
         .filter_map(|digits| format!("{x:.digits$e}").parse::<f64>().ok())
         .find(|&y| Const::from_f64(dtype, y) == wanted)
-        .map_or_else(|| format!("{x:?}"), |y| format!("{y:?}"))
+        .map_or(exact, |y| format!("{y:?}"))
 }
 
 /// `x` rounded to `precision` significant bits, ties to even, with subnormals below 2^`min_exponent`. Exact scaling: the

@@ -91,9 +91,16 @@ impl Parser<'_> {
     fn param(&mut self) -> Parsed<Param> {
         let value = self.value()?;
         let at = self.cur.offset();
-        let name = if self.cur.starts_with(":") { self.labels.name_of(value) } else { Some(self.cur.word_or_string()?) };
+        let name = if self.cur.starts_with(":") {
+            self.labels.name_of(value)
+        } else {
+            Some(self.cur.word_or_string()?)
+        };
         let Some(name) = name else {
-            return Err(Fault { at, message: "a parameter should have a name, such as `%x.0` or `%0 x`".to_owned() });
+            return Err(Fault {
+                at,
+                message: "a parameter should have a name, such as `%x.0` or `%0 x`".to_owned(),
+            });
         };
         let mut def = self.rest_of_definition(value, at)?;
         let mut facts = ViewFacts::default();
@@ -152,7 +159,8 @@ impl Parser<'_> {
     fn dtype(&mut self) -> Parsed<DType> {
         let at = self.cur.offset();
         let word = self.cur.word()?;
-        DType::from_name(word).ok_or_else(|| Fault { at, message: format!("`{word}` is not an element type") })
+        DType::from_name(word)
+            .ok_or_else(|| Fault { at, message: format!("`{word}` is not an element type") })
     }
 
     fn ty(&mut self) -> Parsed<Type> {
@@ -196,7 +204,11 @@ impl Parser<'_> {
         if self.cur.eat("?") {
             return Ok(Some(Loc::default()));
         }
-        let file = if self.cur.starts_with("\"") { self.cur.string()? } else { self.cur.run(is_path_char).to_owned() };
+        let file = if self.cur.starts_with("\"") {
+            self.cur.string()?
+        } else {
+            self.cur.run(is_path_char).to_owned()
+        };
         self.cur.expect(":")?;
         let line = self.cur.number()?;
         self.cur.expect(":")?;
@@ -245,7 +257,7 @@ impl Parser<'_> {
             self.cur.expect("=")?;
         }
         let at = self.cur.offset();
-        let word = self.cur.word()?;
+        let word = self.cur.word_for("a statement or `}`")?;
         match word {
             "for" | "while" | "if" => self.region_stmt(word, defs, depth),
             "store" | "scatter" | "print" | "assert" => {
@@ -257,7 +269,9 @@ impl Parser<'_> {
             }
             _ => {
                 let [def] = &mut defs[..] else {
-                    let message = format!("`{word}` should define one value, as in `%0: i32 = ...`, or is not a statement");
+                    let message = format!(
+                        "`{word}` is no statement; an operation defines one value: `%0: i32 = {word} ...`"
+                    );
                     return Err(Fault { at, message });
                 };
                 let op = self.op(word, at, def.ty)?;
@@ -324,7 +338,8 @@ impl Parser<'_> {
                 let loc = self.stmt_loc()?;
                 self.cur.expect_word("then")?;
                 let then_block = self.block(loc, depth + 1)?;
-                let else_block = if self.cur.eat_word("else") { self.block(loc, depth + 1)? } else { Block::default() };
+                let else_block =
+                    if self.cur.eat_word("else") { self.block(loc, depth + 1)? } else { Block::default() };
                 let results = self.define_all(defs, loc)?;
                 (StmtKind::If { cond, then_block, else_block, results }, loc)
             }

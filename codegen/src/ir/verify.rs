@@ -135,8 +135,16 @@ impl Verifier<'_> {
             if func.params[..i].iter().any(|p| p.name == param.name) {
                 self.error(format!("two parameters are named `{}`", param.name));
             }
-            if func.values.get(param.value.index()).and_then(|d| d.ty.tile()).is_some_and(|t| t.shape.rank() > 0) {
-                self.error(format!("parameter `{}` is a tile; a parameter is a view or a scalar", param.name));
+            if func
+                .values
+                .get(param.value.index())
+                .and_then(|d| d.ty.tile())
+                .is_some_and(|t| t.shape.rank() > 0)
+            {
+                self.error(format!(
+                    "parameter `{}` is a tile; a parameter is a view or a scalar",
+                    param.name
+                ));
             }
             if param.facts.divisible == 0 {
                 self.error(format!("parameter `{}` is declared divisible by 0", param.name));
@@ -195,8 +203,11 @@ impl Verifier<'_> {
         if !visible {
             let name = self.show(v);
             self.report(
-                Diagnostic::new(self.loc, format!("{name} is read before its definition or outside the block it is defined in"))
-                    .help("hand it out of the block as a result, or define it before the block"),
+                Diagnostic::new(
+                    self.loc,
+                    format!("{name} is read before its definition or outside the block it is defined in"),
+                )
+                .help("hand it out of the block as a result, or define it before the block"),
             );
         }
         true
@@ -227,7 +238,10 @@ impl Verifier<'_> {
             Type::Tile(tile) => {
                 let shape = tile.shape;
                 if shape.rank() > MAX_TILE_RANK {
-                    self.error(format!("{tile} has rank {}; a tile has rank 0 to {MAX_TILE_RANK}", shape.rank()));
+                    self.error(format!(
+                        "{tile} has rank {}; a tile has rank 0 to {MAX_TILE_RANK}",
+                        shape.rank()
+                    ));
                 }
                 let n = shape.as_slice().iter().fold(1u64, |n, &d| n.saturating_mul(u64::from(d)));
                 if n == 0 {
@@ -235,7 +249,9 @@ impl Verifier<'_> {
                 }
                 if n > MAX_TILE_ELEMENTS as u64 {
                     let message = format!("{tile} has {n} elements, over the limit of {MAX_TILE_ELEMENTS}");
-                    self.report(Diagnostic::new(self.loc, message).help("choose smaller extents in the schedule"));
+                    self.report(
+                        Diagnostic::new(self.loc, message).help("choose smaller extents in the schedule"),
+                    );
                 }
             }
         }

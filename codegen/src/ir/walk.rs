@@ -54,10 +54,15 @@ fn for_each_definition_mut(block: &mut Block, f: &mut impl FnMut(&mut Value)) {
     for stmt in &mut block.stmts {
         match &mut stmt.kind {
             StmtKind::Let { value, .. } => f(value),
-            StmtKind::For { results, .. } | StmtKind::While { results, .. } | StmtKind::If { results, .. } => {
+            StmtKind::For { results, .. }
+            | StmtKind::While { results, .. }
+            | StmtKind::If { results, .. } => {
                 results.iter_mut().for_each(&mut *f);
             }
-            StmtKind::Store { .. } | StmtKind::Scatter { .. } | StmtKind::Print { .. } | StmtKind::Assert { .. } => {}
+            StmtKind::Store { .. }
+            | StmtKind::Scatter { .. }
+            | StmtKind::Print { .. }
+            | StmtKind::Assert { .. } => {}
         }
         for region in stmt.kind.regions_mut() {
             for_each_definition_mut(region, f);
@@ -98,7 +103,8 @@ pub fn renumber_values(func: &mut Func) {
     let mut new_handle = vec![None; func.values.len()];
     let mut values = Vec::with_capacity(order.len());
     for old in order {
-        new_handle[old.index()] = Some(Value(u32::try_from(values.len()).expect("the arena should fit in 32 bits")));
+        new_handle[old.index()] =
+            Some(Value(u32::try_from(values.len()).expect("the arena should fit in 32 bits")));
         values.push(func.values[old.index()].clone());
     }
     map_values(func, |v| new_handle[v.index()].expect("a value read should be defined"));

@@ -138,7 +138,9 @@ pub(super) fn cast(a: Const, to: DType) -> Option<Const> {
         }
         (true, false) if to == DType::Bool => Some(Const::from_bool(x != 0.0)),
         (true, false) => Some(Const::from_i64(to, saturate(x, to))),
-        (false, true) if to == DType::F32 => Some(Const { dtype: to, bits: u64::from((a.to_i64() as f32).to_bits()) }),
+        (false, true) if to == DType::F32 => {
+            Some(Const { dtype: to, bits: u64::from((a.to_i64() as f32).to_bits()) })
+        }
         (false, true) => {
             let c = Const::from_f64(to, x);
             let held_by_f32 = (a.to_i64() as f32) as i64 == a.to_i64() && a.to_i64().unsigned_abs() < 1 << 53;
@@ -155,7 +157,9 @@ fn saturate(x: f64, to: DType) -> i64 {
         DType::U8 => i64::from(x as u8),
         DType::I32 => i64::from(x as i32),
         DType::U32 => i64::from(x as u32),
-        DType::I64 | DType::F32 | DType::F16 | DType::BF16 | DType::F8E4M3 | DType::F8E5M2 | DType::Bool => x as i64,
+        DType::I64 | DType::F32 | DType::F16 | DType::BF16 | DType::F8E4M3 | DType::F8E5M2 | DType::Bool => {
+            x as i64
+        }
     }
 }
 
@@ -181,7 +185,9 @@ pub(super) fn is_lossless(from: DType, to: DType) -> bool {
     };
     match (float(from), int(from), float(to), int(to)) {
         // No infinities in f8e4m3, so nothing with infinities fits it, and that its range would not hold them anyway.
-        (Some((p, lo, hi)), _, Some((q, lo2, hi2)), _) => p <= q && lo2 <= lo && hi <= hi2 && (to != DType::F8E4M3 || from == to),
+        (Some((p, lo, hi)), _, Some((q, lo2, hi2)), _) => {
+            p <= q && lo2 <= lo && hi <= hi2 && (to != DType::F8E4M3 || from == to)
+        }
         (_, Some((bits, signed)), Some((q, _, hi)), _) => bits - i32::from(signed) <= q && bits <= hi,
         (_, Some((bits, signed)), _, Some((bits2, signed2))) => {
             to != DType::Bool && if signed == signed2 { bits <= bits2 } else { signed2 && bits < bits2 }
@@ -208,7 +214,10 @@ mod tests {
         assert_eq!(binary(BinaryOp::Rem, int(DType::I32, -7), int(DType::I32, 4)), Some(int(DType::I32, -3)));
         assert_eq!(binary(BinaryOp::Shl, int(DType::I32, 1), int(DType::I32, 33)), Some(int(DType::I32, 2)));
         assert_eq!(binary(BinaryOp::Shr, int(DType::I8, -128), int(DType::I8, 9)), Some(int(DType::I8, -64)));
-        assert_eq!(binary(BinaryOp::Shr, int(DType::U32, 0xffff_ffff), int(DType::U32, 31)), Some(int(DType::U32, 1)));
+        assert_eq!(
+            binary(BinaryOp::Shr, int(DType::U32, 0xffff_ffff), int(DType::U32, 31)),
+            Some(int(DType::U32, 1))
+        );
         assert_eq!(unary(UnaryOp::Abs, min), Some(min));
     }
 
@@ -218,7 +227,10 @@ mod tests {
         assert_eq!(binary(BinaryOp::Add, h(2048.0), h(1.0)), Some(h(2048.0)));
         assert_eq!(binary(BinaryOp::Mul, h(300.0), h(300.0)), Some(h(f64::INFINITY)));
         assert_eq!(binary(BinaryOp::Sub, h(f64::INFINITY), h(f64::INFINITY)), None);
-        assert_eq!(cast(Const::from_f64(DType::F32, 1e10), DType::I32), Some(int(DType::I32, i64::from(i32::MAX))));
+        assert_eq!(
+            cast(Const::from_f64(DType::F32, 1e10), DType::I32),
+            Some(int(DType::I32, i64::from(i32::MAX)))
+        );
         assert_eq!(cast(Const::from_f64(DType::F32, f64::NAN), DType::I8), Some(int(DType::I8, 0)));
         assert_eq!(cast(Const::from_f64(DType::F32, -3.9), DType::U8), Some(int(DType::U8, 0)));
     }

@@ -15,7 +15,8 @@ use crate::ir::{Block, Const, DType, Func, Op, Stmt, StmtKind, TileType, Type, V
 pub fn fold_constants(func: &mut Func, _cx: &PassCx<'_>) {
     let mut body = std::mem::take(&mut func.body);
     let n = func.values.len();
-    let mut folder = Folder { replacements: Replacements::new(func), func, known: vec![None; n], ops: vec![None; n] };
+    let mut folder =
+        Folder { replacements: Replacements::new(func), func, known: vec![None; n], ops: vec![None; n] };
     folder.block(&mut body);
     func.body = body;
 }
@@ -89,7 +90,9 @@ impl Folder<'_> {
                 }
                 self.block(then_block);
                 self.block(else_block);
-                for ((&a, &b), &result) in then_block.yields.iter().zip(&else_block.yields).zip(results.iter()) {
+                for ((&a, &b), &result) in
+                    then_block.yields.iter().zip(&else_block.yields).zip(results.iter())
+                {
                     // A value that both branches yield is visible in both, so it comes from before them.
                     if a == b {
                         self.replace(result, a);
@@ -159,9 +162,12 @@ impl Folder<'_> {
         }
     }
 
-    /// Reads `new` for `old` from now on, and keeps the author's name if only `old` has one.
+    /// Reads `new` for `old` from now on, and keeps the author's name if only `old` has one; a constant serves many names.
     fn replace(&mut self, old: Value, new: Value) {
         self.replacements.replace(old, new);
+        if self.known(new).is_some() {
+            return;
+        }
         let name = self.func.values[old.index()].name.clone();
         let slot = &mut self.func.values[new.index()].name;
         if slot.is_none() {

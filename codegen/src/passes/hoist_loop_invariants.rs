@@ -66,7 +66,13 @@ fn replace_unchanged(kind: &StmtKind, replacements: &mut Replacements) {
 }
 
 /// Moves what it can from the loop's regions to `out`, in order: a statement follows those it reads.
-fn hoist(stmt: &mut Stmt, writes: bool, replacements: &Replacements, is_inside: &mut [bool], out: &mut Vec<Stmt>) {
+fn hoist(
+    stmt: &mut Stmt,
+    writes: bool,
+    replacements: &Replacements,
+    is_inside: &mut [bool],
+    out: &mut Vec<Stmt>,
+) {
     let mut inside: Vec<Value> = Vec::new();
     for region in stmt.kind.regions() {
         for_each_definition(region, &mut |v| inside.push(v));

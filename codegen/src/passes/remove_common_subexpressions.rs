@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use super::PassCx;
 use super::replacements::Replacements;
-use crate::ir::walk::{stmt_writes_memory, writes_memory};
+use crate::ir::walk::stmt_writes_memory;
 use crate::ir::{Block, Func, Op, StmtKind, Value};
 
 /// Replaces an operation by an equal one that is visible at its place.
@@ -47,16 +47,14 @@ impl Sharer<'_> {
                 }
                 let writes = stmt_writes_memory(&stmt);
                 let is_loop = matches!(stmt.kind, StmtKind::For { .. } | StmtKind::While { .. });
+                let entry = self.span;
                 for region in stmt.kind.regions_mut() {
-                    // An iteration begins after the writes of the one before.
-                    if writes && is_loop {
-                        self.span += 1;
-                    }
-                    let region_writes = writes_memory(region);
+                    // A branch begins where the statement does, an iteration after the writes of the one before. What the
+                    // region learns is forgotten at its end, so that its numbers may be given out again.
+                    self.span = entry + u32::from(writes && is_loop);
                     self.block(region);
-                    self.span += u32::from(region_writes);
                 }
-                self.span += u32::from(writes);
+                self.span = entry + u32::from(writes);
                 Some(stmt)
             })
             .collect();

@@ -118,7 +118,8 @@ impl Affine {
     /// The largest power of two, up to 2^31, known to divide the form.
     #[must_use]
     pub fn power_of_two_divisor(&self) -> u32 {
-        let zeros_of = |atom| if let Atom::Induction { divisor, .. } = atom { divisor.trailing_zeros() } else { 0 };
+        let zeros_of =
+            |atom| if let Atom::Induction { divisor, .. } = atom { divisor.trailing_zeros() } else { 0 };
         let zeros = self.terms().map(|(atom, c)| c.trailing_zeros() + zeros_of(atom));
         let least = zeros.chain([self.constant.trailing_zeros()]).min().unwrap_or(31);
         1 << least.min(31)

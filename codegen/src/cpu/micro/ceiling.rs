@@ -27,7 +27,13 @@ unsafe fn fma_rounds_body<S: Simd>(rounds: usize, seed: f32) -> (f64, f32) {
             ((2 * $count * S::LANES * rounds) as f64, S::fold::<FoldSum>(sum))
         }};
     }
-    if S::LANES == 16 { chains!(24) } else if S::FUSED { chains!(12) } else { chains!(4) }
+    if S::LANES == 16 {
+        chains!(24)
+    } else if S::FUSED {
+        chains!(12)
+    } else {
+        chains!(4)
+    }
 }
 
 dispatch! {

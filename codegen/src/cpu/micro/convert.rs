@@ -29,7 +29,11 @@ pub(super) unsafe fn round_body<S: Simd>(dtype: DType, dst: *mut f32, a: *const 
                 let rest = (n - i).min(S::LANES);
                 let v = if rest == S::LANES { S::load(a.add(i)) } else { S::load_n(a.add(i), rest) };
                 let v = if half { S::round_f16(v) } else { S::from_bits(round_bf16::<S>(v)) };
-                if rest == S::LANES { S::store(dst.add(i), v) } else { S::store_n(dst.add(i), v, rest) }
+                if rest == S::LANES {
+                    S::store(dst.add(i), v)
+                } else {
+                    S::store_n(dst.add(i), v, rest)
+                }
                 i += rest;
             }
         }
@@ -69,7 +73,11 @@ unsafe fn narrow_halves<S: Simd>(half: bool, src: *const f32, dst: *mut u8, n: u
         let mut bytes = [0u8; MAX_LANES * 2];
         let v = if rest == S::LANES { S::load(src.add(i)) } else { S::load_n(src.add(i), rest) };
         let to = if rest == S::LANES { dst.add(i * 2) } else { bytes.as_mut_ptr() };
-        if half { S::store_f16(to, v) } else { S::store_high(to, round_bf16::<S>(v)) }
+        if half {
+            S::store_f16(to, v)
+        } else {
+            S::store_high(to, round_bf16::<S>(v))
+        }
         if rest < S::LANES {
             std::ptr::copy_nonoverlapping(bytes.as_ptr(), dst.add(i * 2), rest * 2);
         }
@@ -92,7 +100,13 @@ unsafe fn narrow_body<S: Simd>(dtype: DType, src: *const u8, dst: *mut u8, n: us
 }
 
 #[inline(always)]
-unsafe fn widen_strided_body<S: Simd>(dtype: DType, src: *const u8, src_stride: isize, dst: *mut u8, n: usize) {
+unsafe fn widen_strided_body<S: Simd>(
+    dtype: DType,
+    src: *const u8,
+    src_stride: isize,
+    dst: *mut u8,
+    n: usize,
+) {
     if src_stride == 1 {
         return widen_body::<S>(dtype, src, dst, n);
     }
@@ -114,7 +128,13 @@ unsafe fn widen_strided_body<S: Simd>(dtype: DType, src: *const u8, src_stride: 
 }
 
 #[inline(always)]
-unsafe fn narrow_strided_body<S: Simd>(dtype: DType, src: *const u8, dst: *mut u8, dst_stride: isize, n: usize) {
+unsafe fn narrow_strided_body<S: Simd>(
+    dtype: DType,
+    src: *const u8,
+    dst: *mut u8,
+    dst_stride: isize,
+    n: usize,
+) {
     if dst_stride == 1 {
         return narrow_body::<S>(dtype, src, dst, n);
     }
@@ -157,7 +177,6 @@ const fn class(dtype: DType) -> Class {
 }
 
 /// The integer's leading 24 bits, the last of them set if anything below it was: rounding this again rounds once.
-#[inline(always)]
 fn sticky(x: i64) -> f32 {
     let magnitude = x.unsigned_abs();
     let dropped = 40u32.saturating_sub(magnitude.leading_zeros());
@@ -165,6 +184,14 @@ fn sticky(x: i64) -> f32 {
     let kept = ((magnitude >> dropped) | u64::from(lost != 0)) << dropped;
     let y = kept as f32;
     if x < 0 { -y } else { y }
+}
+
+/// Element by element: rare, and too branchy to be worth vectors.
+#[inline(never)]
+unsafe fn map_sticky<T: Copy>(dst: *mut f32, src: *const T, n: usize, widen: impl Fn(T) -> i64) {
+    for i in 0..n {
+        dst.add(i).write_unaligned(sticky(widen(src.add(i).read_unaligned())));
+    }
 }
 
 #[inline(always)]
@@ -192,9 +219,9 @@ unsafe fn cast_words<S: Simd>(from: DType, to: DType, dst: *mut u8, src: *const 
         DType::F32 => map1(float, src, n, |x: i32| x as f32),
         DType::F16 | DType::BF16 | DType::F8E4M3 | DType::F8E5M2 => {
             if unsigned {
-                map1(float, src, n, |x: i32| sticky(i64::from(x as u32)));
+                map_sticky(float, src, n, |x: i32| i64::from(x as u32));
             } else {
-                map1(float, src, n, |x: i32| sticky(i64::from(x)));
+                map_sticky(float, src, n, i64::from);
             }
             round_body::<S>(to, float, float.cast_const(), n);
         }
@@ -213,7 +240,7 @@ unsafe fn cast_longs<S: Simd>(to: DType, dst: *mut u8, src: *const i64, n: usize
     match to {
         DType::F32 => map1(float, src, n, |x: i64| x as f32),
         DType::F16 | DType::BF16 | DType::F8E4M3 | DType::F8E5M2 => {
-            map1(float, src, n, sticky);
+            map_sticky(float, src, n, |x| x);
             round_body::<S>(to, float, float.cast_const(), n);
         }
         DType::I8 => map1(word, src, n, |x: i64| i32::from(x as i8)),

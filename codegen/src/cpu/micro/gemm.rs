@@ -142,7 +142,13 @@ unsafe fn block<S: Simd, E: Product<S>, const MR: usize, const NV: usize, const 
     c_stride: usize,
     last: usize,
 ) {
-    let chains = if MR * NV >= 8 { 1 } else if MR * NV >= 4 { 2 } else { 4 };
+    let chains = if MR * NV >= 8 {
+        1
+    } else if MR * NV >= 4 {
+        2
+    } else {
+        4
+    };
     let mut acc = [[[E::zero(); NV]; MR]; 4];
     let mut kk = 0;
     while kk + chains <= k {
@@ -199,9 +205,9 @@ unsafe fn rows<S: Simd, E: Product<S>, const NV: usize, const MASKED: bool>(
         (16, 3) => take!(8 4 2 1),
         (16, 2) => take!(12 6 4 2 1),
         (16, _) => take!(12 8 4 2 1),
-        (_, 1) => take!(8 4 2 1),
-        (_, _) if S::FUSED => take!(6 4 3 2 1),
-        (_, _) => take!(4 2 1),
+        (_, 1) if S::EXPLICIT => take!(8 4 2 1),
+        (_, _) if S::EXPLICIT => take!(6 4 3 2 1),
+        (_, _) => take!(4 1),
     }
 }
 

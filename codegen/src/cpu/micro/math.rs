@@ -13,7 +13,7 @@ const LN2_LO: f32 = -0.000_212_194_44;
 
 /// Horner's scheme from the coefficient of the highest power down.
 macro_rules! horner {
-    ($s:ty, $x:expr, $top:literal $(, $c:literal)*) => {{
+    ($s:ty, $x:expr, $top:expr $(, $c:expr)*) => {{
         let mut p = <$s>::splat($top);
         $(p = <$s>::fma(p, $x, <$s>::splat($c));)*
         p
@@ -69,7 +69,7 @@ pub(super) unsafe fn exp2<S: Simd>(x: S::F) -> S::F {
         0.009_618_45,
         0.055_503_294,
         0.240_226_48,
-        0.693_147_2
+        std::f32::consts::LN_2
     );
     let y = S::scale(S::fma(p, r, S::splat(1.0)), n);
     S::select(S::lt(x, S::splat(-126.0)), S::splat(0.0), y)
@@ -164,16 +164,8 @@ unsafe fn sin_cos_wide<S: Simd, const QUARTER: i32>(x: S::F) -> S::F {
 #[inline(always)]
 pub(super) unsafe fn tanh<S: Simd>(x: S::F) -> S::F {
     let z = S::mul(x, x);
-    let p = horner!(
-        S,
-        z,
-        0.002_097_721_2,
-        -0.008_129,
-        0.021_681_642,
-        -0.053_943_4,
-        0.133_331_8,
-        -0.333_333_3
-    );
+    let p =
+        horner!(S, z, 0.002_097_721_2, -0.008_129, 0.021_681_642, -0.053_943_4, 0.133_331_8, -0.333_333_3);
     let near = S::fma(S::mul(p, z), x, x);
     let t = abs::<S>(x);
     let grown = S::add(exp::<S>(S::add(t, t)), S::splat(1.0));

@@ -61,7 +61,11 @@ unsafe fn load_columns<S: Simd, E: Elem>(
                 }
             } else {
                 for (i, v) in square.iter_mut().enumerate().take(wide) {
-                    *v = if high == S::LANES { E::load::<S>(column(i)) } else { E::load_n::<S>(column(i), high) };
+                    *v = if high == S::LANES {
+                        E::load::<S>(column(i))
+                    } else {
+                        E::load_n::<S>(column(i), high)
+                    };
                 }
                 S::transpose(&mut square);
                 for (i, v) in square.iter().enumerate().take(high) {
@@ -131,48 +135,6 @@ unsafe fn pack_a_body<S: Simd>(
     );
 }
 
-#[inline(always)]
-unsafe fn pack_b_body<S: Simd>(
-    dtype: DType,
-    src: *const u8,
-    row_stride: isize,
-    col_stride: isize,
-    k_valid: usize,
-    n_valid: usize,
-    k: usize,
-    n: usize,
-    pad: u32,
-    dst: *mut f32,
-) {
-    let width = if S::LANES == 16 { 64 } else { 16 };
-    let (mut j, mut to) = (0, dst);
-    while j < n {
-        let cols = (n - j).min(width);
-        let at = j as isize * col_stride * dtype.size_bytes() as isize;
-        let valid = n_valid.saturating_sub(j);
-        pack_a_body::<S>(
-            dtype,
-            src.wrapping_offset(at),
-            row_stride,
-            col_stride,
-            k_valid,
-            valid,
-            k,
-            cols,
-            pad,
-            to,
-            width,
-        );
-        if cols < width {
-            for kk in 0..k {
-                std::ptr::write_bytes(to.add(kk * width + cols), 0, width - cols);
-            }
-        }
-        j += cols;
-        to = to.wrapping_add(k * width);
-    }
-}
-
 /// Elements [`pack_b`] writes for a `[k, n]` operand.
 #[must_use]
 pub const fn packed_len(isa: Isa, k: usize, n: usize) -> usize {
@@ -190,12 +152,37 @@ dispatch! {
     pub unsafe fn pack_a(dtype: DType, src: *const u8, row_stride: isize, col_stride: isize, rows_valid: usize,
         cols_valid: usize, rows: usize, cols: usize, pad: u32, dst: *mut f32, dst_stride: usize) => pack_a_body
 }
-dispatch! {
-    /// Loads a `[k, n]` operand as [`pack_a`] does, into panels of [`Isa::panel_width`] columns: `[n / NR][k][NR]`, the columns
-    /// from `n` up zero. [`packed_len`] elements are written.
-    ///
-    /// # Safety
-    /// As for [`pack_a`], `dst` holding [`packed_len`] elements.
-    pub unsafe fn pack_b(dtype: DType, src: *const u8, row_stride: isize, col_stride: isize, k_valid: usize, n_valid: usize,
-        k: usize, n: usize, pad: u32, dst: *mut f32) => pack_b_body
+/// Loads a `[k, n]` operand as [`pack_a`] does, into panels of [`Isa::panel_width`] columns: `[n / NR][k][NR]`, the columns from
+/// `n` up zero. [`packed_len`] elements are written.
+///
+/// # Safety
+/// As for [`pack_a`], `dst` holding [`packed_len`] elements.
+pub unsafe fn pack_b(
+    isa: Isa,
+    dtype: DType,
+    src: *const u8,
+    row_stride: isize,
+    col_stride: isize,
+    k_valid: usize,
+    n_valid: usize,
+    k: usize,
+    n: usize,
+    pad: u32,
+    dst: *mut f32,
+) {
+    let width = isa.panel_width();
+    let (mut j, mut to) = (0, dst);
+    while j < n {
+        let cols = (n - j).min(width);
+        let from = src.wrapping_offset(j as isize * col_stride * dtype.size_bytes() as isize);
+        let valid = n_valid.saturating_sub(j);
+        pack_a(isa, dtype, from, row_stride, col_stride, k_valid, valid, k, cols, pad, to, width);
+        if cols < width {
+            for kk in 0..k {
+                std::ptr::write_bytes(to.add(kk * width + cols), 0, width - cols);
+            }
+        }
+        j += cols;
+        to = to.wrapping_add(k * width);
+    }
 }

@@ -21,8 +21,8 @@ unsafe fn fold_row<S: Simd, R: Fold>(src: *const f32, n: usize) -> f32 {
     let used = VIRTUAL_LANES / S::LANES;
     let mut i = 0;
     while i + VIRTUAL_LANES <= n {
-        for j in 0..used {
-            parts[j] = R::two::<S>(parts[j], S::load(src.add(i + j * S::LANES)));
+        for (j, part) in parts.iter_mut().enumerate().take(used) {
+            *part = R::two::<S>(*part, S::load(src.add(i + j * S::LANES)));
         }
         i += VIRTUAL_LANES;
     }
@@ -76,7 +76,13 @@ unsafe fn fold_columns<S: Simd, R: Fold, const V: usize>(
 }
 
 #[inline(always)]
-unsafe fn reduce_floats<S: Simd, R: Fold>(dst: *mut f32, src: *const f32, outer: usize, axis: usize, inner: usize) {
+unsafe fn reduce_floats<S: Simd, R: Fold>(
+    dst: *mut f32,
+    src: *const f32,
+    outer: usize,
+    axis: usize,
+    inner: usize,
+) {
     for o in 0..outer {
         if inner == 1 {
             *dst.add(o) = fold_row::<S, R>(src.add(o * axis), axis);
@@ -110,7 +116,14 @@ unsafe fn fold_ints<T: Copy>(dst: *mut T, src: *const T, outer: usize, axis: usi
 }
 
 #[inline(always)]
-unsafe fn reduce_int_rows(op: ReduceOp, dtype: DType, dst: *mut u8, src: *const u8, outer: usize, axis: usize) {
+unsafe fn reduce_int_rows(
+    op: ReduceOp,
+    dtype: DType,
+    dst: *mut u8,
+    src: *const u8,
+    outer: usize,
+    axis: usize,
+) {
     let (d32, s32) = (dst.cast::<i32>(), src.cast::<i32>());
     let (d64, s64) = (dst.cast::<i64>(), src.cast::<i64>());
     match (op, dtype) {
@@ -201,7 +214,12 @@ unsafe fn reduce_body<S: Simd>(
 
 /// Position of the first element of a row that `better` never beats.
 #[inline(always)]
-unsafe fn arg_strided<T: Copy>(row: *const T, axis: usize, stride: usize, better: impl Fn(T, T) -> bool) -> i32 {
+unsafe fn arg_strided<T: Copy>(
+    row: *const T,
+    axis: usize,
+    stride: usize,
+    better: impl Fn(T, T) -> bool,
+) -> i32 {
     let mut best = row.read_unaligned();
     let mut at = 0;
     for i in 1..axis {
@@ -250,12 +268,12 @@ unsafe fn arg_reduce_body<S: Simd>(
             let at = match op {
                 ArgOp::ArgMax if float && inner == 1 => arg_row::<S, FoldMax>(row.cast(), axis),
                 ArgOp::ArgMin if float && inner == 1 => arg_row::<S, FoldMin>(row.cast(), axis),
-                ArgOp::ArgMax if float => {
-                    arg_strided(row.cast::<f32>(), axis, inner, |x, best| x > best || (best.is_nan() && !x.is_nan()))
-                }
-                ArgOp::ArgMin if float => {
-                    arg_strided(row.cast::<f32>(), axis, inner, |x, best| x < best || (best.is_nan() && !x.is_nan()))
-                }
+                ArgOp::ArgMax if float => arg_strided(row.cast::<f32>(), axis, inner, |x, best| {
+                    x > best || (best.is_nan() && !x.is_nan())
+                }),
+                ArgOp::ArgMin if float => arg_strided(row.cast::<f32>(), axis, inner, |x, best| {
+                    x < best || (best.is_nan() && !x.is_nan())
+                }),
                 ArgOp::ArgMax if dtype == DType::I64 => {
                     arg_strided(src.cast::<i64>().add(first), axis, inner, |x, best| x > best)
                 }

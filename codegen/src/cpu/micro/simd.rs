@@ -4,11 +4,11 @@
 //! the three instruction sets in step. All methods are `#[inline(always)]`: a body must end up inside a function that enables the
 //! features, which is what the `dispatch!` macro arranges; that the CPU has them is the contract of every method.
 
-mod portable;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+mod portable;
 
 #[cfg(target_arch = "x86_64")]
 pub(super) use avx2::Avx2;
@@ -26,6 +26,8 @@ pub(super) const MAX_LANES: usize = 16;
 pub(super) trait Simd: Copy + 'static {
     /// Lanes of a vector.
     const LANES: usize;
+    /// Whether vectors map one to one onto registers, so that large register blocks pay.
+    const EXPLICIT: bool;
     /// Whether [`Simd::fma`] rounds once.
     const FUSED: bool;
     type F: Copy;

@@ -54,7 +54,7 @@ unsafe fn rows_block<S: Simd, E: Elem, const M: usize, const R: usize>(
     let mut kk = 0;
     while kk + per_line <= k {
         // Near the end of the rows the prefetch turns to the start of the next block of rows.
-        let at = kk * E::BYTES + AHEAD;
+        let at = kk * E::BYTES + AHEAD * 8 / R.max(2);
         let ahead = if at < row_bytes { at } else { at - row_bytes + R * w_row_bytes };
         for r in 0..R {
             S::prefetch(w.wrapping_add(r * w_row_bytes + ahead));
@@ -95,7 +95,7 @@ unsafe fn rows_block<S: Simd, E: Elem, const M: usize, const R: usize>(
 /// All `m` rows of x against `R` rows of weights, in groups whose accumulators fit the registers: the weights of the later groups
 /// come from the cache.
 #[inline(always)]
-unsafe fn rows_groups<S: Simd, E: Elem, const R1: usize, const R2: usize, const R4: usize>(
+unsafe fn rows_groups<S: Simd, E: Elem, const R1: usize, const R2: usize, const R4: usize, const R8: usize>(
     m: usize,
     n_rows: usize,
     k: usize,
@@ -126,9 +126,11 @@ unsafe fn rows_groups<S: Simd, E: Elem, const R1: usize, const R2: usize, const 
             }};
         }
         match m - i {
+            _ if !S::EXPLICIT => group!(1, R1),
             1 => group!(1, R1),
             2 | 3 => group!(2, R2),
-            _ => group!(4, R4),
+            4..=7 => group!(4, R4),
+            _ => group!(8, R8),
         }
     }
 }
@@ -151,12 +153,14 @@ unsafe fn rows_dot_body<S: Simd>(
         // Enough rows that they leave the registers busy, few enough that a second group of x finds them in the cache.
         let mut j = 0;
         while j < n_rows {
-            let some = if m == 1 || m == 2 || m == 4 { n_rows } else { (n_rows - j).min(8) };
+            let some = if m.is_power_of_two() { n_rows } else { (n_rows - j).min(8) };
             let (w, out) = (w.add(j * row_bytes), out.add(j));
             if S::LANES == 16 {
-                rows_groups::<S, E, 8, 8, 4>(m, some, k, x, x_stride, w, row_bytes, out, out_stride);
+                rows_groups::<S, E, 8, 8, 4, 3>(m, some, k, x, x_stride, w, row_bytes, out, out_stride);
+            } else if S::EXPLICIT {
+                rows_groups::<S, E, 8, 4, 2, 1>(m, some, k, x, x_stride, w, row_bytes, out, out_stride);
             } else {
-                rows_groups::<S, E, 8, 4, 2>(m, some, k, x, x_stride, w, row_bytes, out, out_stride);
+                rows_groups::<S, E, 4, 1, 1, 1>(m, some, k, x, x_stride, w, row_bytes, out, out_stride);
             }
             j += some;
         }
@@ -238,7 +242,7 @@ unsafe fn cols_dot_body<S: Simd>(
                         i += $m;
                     }};
                 }
-                if m - i >= 2 { group!(2) } else { group!(1) }
+                if S::EXPLICIT && m - i >= 2 { group!(2) } else { group!(1) }
             }
             kk += if eight { 8 } else { 1 };
         }

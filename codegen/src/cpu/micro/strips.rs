@@ -4,7 +4,7 @@
 //! A scalar operand is copied once into a vector-sized buffer that is then read with step 0, which serves all combinations of
 //! rows and scalars with one loop. Narrow floats are computed in f32 and rounded in a second pass over the strip, still in L1.
 
-use super::simd::{FoldMax, FoldMin, Fold, MAX_LANES, Simd};
+use super::simd::{Fold, FoldMax, FoldMin, MAX_LANES, Simd};
 use super::strips_int::{binary_i64, binary_words, unary_i64, unary_words};
 use super::{convert, math};
 use crate::ir::ops::{BinaryOp, UnaryOp};
@@ -140,12 +140,15 @@ unsafe fn binary_body<S: Simd>(op: BinaryOp, dtype: DType, dst: *mut u8, a: Arg,
     match dtype {
         DType::F32 | DType::F16 | DType::BF16 | DType::F8E4M3 | DType::F8E5M2 => {
             binary_floats::<S>(op, dst.cast(), a, b, n);
-            let arithmetic = matches!(op, BinaryOp::Add | BinaryOp::Sub | BinaryOp::Mul | BinaryOp::Div | BinaryOp::Rem);
+            let arithmetic =
+                matches!(op, BinaryOp::Add | BinaryOp::Sub | BinaryOp::Mul | BinaryOp::Div | BinaryOp::Rem);
             if arithmetic {
                 convert::round_body::<S>(dtype, dst.cast(), dst.cast_const().cast(), n);
             }
         }
-        DType::I8 | DType::U8 | DType::I32 | DType::U32 | DType::Bool => binary_words(op, dtype, dst, a, b, n),
+        DType::I8 | DType::U8 | DType::I32 | DType::U32 | DType::Bool => {
+            binary_words(op, dtype, dst, a, b, n)
+        }
         DType::I64 => binary_i64(op, dst, a, b, n),
     }
 }

@@ -10,7 +10,12 @@ use crate::ir::types::DType;
 
 /// `dst[i] = f(a[i])`.
 #[inline(always)]
-pub(super) unsafe fn map1<T: Copy, U: Copy + Default>(dst: *mut U, a: *const T, n: usize, f: impl Fn(T) -> U) {
+pub(super) unsafe fn map1<T: Copy, U: Copy + Default>(
+    dst: *mut U,
+    a: *const T,
+    n: usize,
+    f: impl Fn(T) -> U,
+) {
     let mut i = 0;
     while i + MAX_LANES <= n {
         let x = a.add(i).cast::<[T; MAX_LANES]>().read_unaligned();
@@ -154,7 +159,13 @@ pub(super) unsafe fn binary_words(op: BinaryOp, dtype: DType, dst: *mut u8, a: A
         BinaryOp::Mul => map2(out, a, b, n, |x: i32, y| x.wrapping_mul(y)),
         BinaryOp::Div => map2(out, a, b, n, |x, y| div_signed(x, y)),
         BinaryOp::Rem => {
-            map2(out, a, b, n, |x, y| if y == 0 { 0 } else { x.wrapping_sub(div_signed(x, y).wrapping_mul(y)) });
+            map2(
+                out,
+                a,
+                b,
+                n,
+                |x, y| if y == 0 { 0 } else { x.wrapping_sub(div_signed(x, y).wrapping_mul(y)) },
+            );
         }
         BinaryOp::Min => map2(out, a, b, n, |x: i32, y| x.min(y)),
         BinaryOp::Max => map2(out, a, b, n, |x: i32, y| x.max(y)),
@@ -185,7 +196,13 @@ unsafe fn binary_u32(op: BinaryOp, dst: *mut u8, a: Arg, b: Arg, n: usize) {
         BinaryOp::Mul => map2(out, a, b, n, |x: u32, y| x.wrapping_mul(y)),
         BinaryOp::Div => map2(out, a, b, n, |x, y| div_unsigned(x, y)),
         BinaryOp::Rem => {
-            map2(out, a, b, n, |x, y| if y == 0 { 0 } else { x.wrapping_sub(div_unsigned(x, y).wrapping_mul(y)) });
+            map2(
+                out,
+                a,
+                b,
+                n,
+                |x, y| if y == 0 { 0 } else { x.wrapping_sub(div_unsigned(x, y).wrapping_mul(y)) },
+            );
         }
         BinaryOp::Min => map2(out, a, b, n, |x: u32, y| x.min(y)),
         BinaryOp::Max => map2(out, a, b, n, |x: u32, y| x.max(y)),

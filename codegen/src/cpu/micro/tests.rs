@@ -2,6 +2,8 @@
 //!
 //! This file holds what they share: random numbers, and poisoned buffers whose surroundings are checked.
 
+#![allow(clippy::wildcard_enum_match_arm, reason = "a test names the variants it is about")]
+
 mod convert;
 mod dots;
 mod math;

@@ -52,11 +52,13 @@ impl<'a> Cursor<'a> {
     }
 
     /// A fault that also says what stands there instead.
-    fn expected(&mut self, what: &str) -> Fault {
+    pub(super) fn expected(&mut self, what: &str) -> Fault {
         let at = self.offset();
         let rest = self.rest();
-        let end = rest.char_indices().find(|&(i, c)| i > 0 && !is_word_char(c)).map_or(rest.len(), |(i, _)| i);
-        let found = if rest.is_empty() { "the end of the text".to_owned() } else { format!("`{}`", &rest[..end]) };
+        let end =
+            rest.char_indices().find(|&(i, c)| i > 0 && !is_word_char(c)).map_or(rest.len(), |(i, _)| i);
+        let found =
+            if rest.is_empty() { "the end of the text".to_owned() } else { format!("`{}`", &rest[..end]) };
         Fault { at, message: format!("expected {what}, found {found}") }
     }
 
@@ -111,9 +113,15 @@ impl<'a> Cursor<'a> {
     }
 
     pub(super) fn word(&mut self) -> Parsed<&'a str> {
+        self.word_for("a word")
+    }
+
+    /// A word, where `what` is expected.
+    pub(super) fn word_for(&mut self, what: &str) -> Parsed<&'a str> {
         self.skip();
-        if self.rest().starts_with(|c: char| c.is_ascii_digit() || !is_word_char(c)) || self.rest().is_empty() {
-            return Err(self.expected("a word"));
+        if self.rest().starts_with(|c: char| c.is_ascii_digit() || !is_word_char(c)) || self.rest().is_empty()
+        {
+            return Err(self.expected(what));
         }
         Ok(self.run(is_word_char))
     }
@@ -143,7 +151,10 @@ impl<'a> Cursor<'a> {
         loop {
             let at = self.at;
             let Some(c) = self.next_char() else {
-                return Err(Fault { at: start, message: "the string that starts here has no end".to_owned() });
+                return Err(Fault {
+                    at: start,
+                    message: "the string that starts here has no end".to_owned(),
+                });
             };
             match c {
                 '"' => return Ok(out),
@@ -187,7 +198,8 @@ impl<'a> Cursor<'a> {
         if self.rest().starts_with(|c: char| c.is_ascii_digit()) {
             return Ok((Label { number: Some(self.number()?), name: None }, at));
         }
-        let name = if self.rest().starts_with('"') { self.string()? } else { self.run(is_word_char).to_owned() };
+        let name =
+            if self.rest().starts_with('"') { self.string()? } else { self.run(is_word_char).to_owned() };
         if name.is_empty() && !self.text[..self.at].ends_with('"') {
             return Err(self.expected("a number or a name after `%`"));
         }

@@ -51,7 +51,9 @@ impl Labels {
             (None, name @ Some(_)) => entry.name = name,
             (None | Some(_), None) | (Some(_), Some(_)) => {}
         }
-        u32::try_from(idx).map(Value).map_err(|_| Fault { at, message: "there are too many values".to_owned() })
+        u32::try_from(idx)
+            .map(Value)
+            .map_err(|_| Fault { at, message: "there are too many values".to_owned() })
     }
 
     pub(super) fn name_of(&self, value: Value) -> Option<String> {

@@ -16,14 +16,11 @@ impl Parser<'_> {
         // `max` and `min` are both reductions (`max %a axis 0`) and elementwise (`max %a, %b`).
         if BinaryOp::from_mnemonic(word).is_some() || ReduceOp::from_mnemonic(word).is_some() {
             let a = self.value()?;
-            if let (Some(op), true) = (ReduceOp::from_mnemonic(word), self.cur.starts_with("axis")) {
-                return Ok(Op::Reduce(op, a, self.axis()?));
-            }
-            let Some(op) = BinaryOp::from_mnemonic(word) else {
-                return Err(self.cur.fault("expected `axis`"));
+            return match (BinaryOp::from_mnemonic(word), ReduceOp::from_mnemonic(word)) {
+                (Some(op), _) if self.cur.eat(",") => Ok(Op::Binary(op, a, self.value()?)),
+                (_, Some(op)) => Ok(Op::Reduce(op, a, self.axis()?)),
+                (_, None) => Err(self.cur.expected("`,` and the second operand")),
             };
-            self.cur.expect(",")?;
-            return Ok(Op::Binary(op, a, self.value()?));
         }
         match word {
             "const" => self.constant(ty),

@@ -1,7 +1,7 @@
 //! Type rules of the operations: from operand types to the result's type, or to everything that is wrong.
 
 use super::super::func::{Func, Value};
-use super::super::ops::Op;
+use super::super::ops::{Const, Op, TypeRule};
 use super::super::types::{DType, Shape, TileType, Type, ViewType};
 use super::MAX_TILE_RANK;
 use crate::diag::{Diagnostic, Diagnostics, Loc};
@@ -29,7 +29,9 @@ impl Problem {
 /// Everything that is wrong with the operand types, extents and axes, at `loc`.
 pub fn result_type(func: &Func, op: &Op, loc: Loc) -> Result<Type, Diagnostics> {
     result_type_problems(func, op).map_err(|problems| {
-        Diagnostics(problems.into_iter().map(|Problem { message, help }| Diagnostic { loc, message, help }).collect())
+        Diagnostics(
+            problems.into_iter().map(|Problem { message, help }| Diagnostic { loc, message, help }).collect(),
+        )
     })
 }
 
@@ -43,7 +45,8 @@ fn tile(func: &Func, what: &str, v: Value) -> Checked<TileType> {
     match func.ty(v) {
         Type::Tile(t) => Ok(t),
         Type::View(view) => Err(vec![
-            Problem::new(format!("{what} takes tiles and scalars, not {view}")).help("load a tile from the view first"),
+            Problem::new(format!("{what} takes tiles and scalars, not {view}"))
+                .help("load a tile from the view first"),
         ]),
     }
 }
@@ -82,21 +85,21 @@ pub(super) fn result_type_problems(func: &Func, op: &Op) -> Checked<Type> {
         Op::Unary(op, a) => {
             let t = tile_of(*a)?;
             if !op.rule().accepts(t.dtype) {
-                return fail(format!("{name} takes {}, not {t}", op.rule().words()));
+                return fail(format!("{name} takes {}, not {t}", accepted(op.rule())));
             }
             TileType::new(op.rule().result(t.dtype), t.shape)
         }
         Op::Binary(op, a, b) => {
             let t = same_types(func, name, &[*a, *b])?;
             if !op.rule().accepts(t.dtype) {
-                return fail(format!("{name} takes {}, not {t}", op.rule().words()));
+                return fail(format!("{name} takes {}, not {t}", accepted(op.rule())));
             }
             TileType::new(op.rule().result(t.dtype), t.shape)
         }
         Op::Fma(a, b, c) => {
             let t = same_types(func, name, &[*a, *b, *c])?;
-            if !super::super::ops::TypeRule::Float.accepts(t.dtype) {
-                return fail(format!("fma takes {}, not {t}", super::super::ops::TypeRule::Float.words()));
+            if !TypeRule::Float.accepts(t.dtype) {
+                return fail(format!("fma takes {}, not {t}", accepted(TypeRule::Float)));
             }
             t
         }
@@ -116,7 +119,8 @@ pub(super) fn result_type_problems(func: &Func, op: &Op) -> Checked<Type> {
             let t = tile_of(*a)?;
             if t.shape.rank() != 0 {
                 return Err(vec![
-                    Problem::new(format!("splat takes a scalar, not {t}")).help("broadcast repeats the axes of a tile"),
+                    Problem::new(format!("splat takes a scalar, not {t}"))
+                        .help("broadcast repeats the axes of a tile"),
                 ]);
             }
             TileType::new(t.dtype, *shape)
@@ -134,7 +138,10 @@ pub(super) fn result_type_problems(func: &Func, op: &Op) -> Checked<Type> {
             let t = tile_of(*a)?;
             let axis = axis_of(name, *axis, t.shape.rank(), &t.to_string())?;
             if t.shape.dim(axis) != 1 {
-                return fail(format!("squeeze of axis {axis} of {t}: its extent is {}, not 1", t.shape.dim(axis)));
+                return fail(format!(
+                    "squeeze of axis {axis} of {t}: its extent is {}, not 1",
+                    t.shape.dim(axis)
+                ));
             }
             TileType::new(t.dtype, t.shape.without(axis))
         }
@@ -159,7 +166,7 @@ pub(super) fn result_type_problems(func: &Func, op: &Op) -> Checked<Type> {
             let t = tile_of(*a)?;
             let axis = axis_of(name, *axis, t.shape.rank(), &t.to_string())?;
             if !op.rule().accepts(t.dtype) {
-                return fail(format!("{name} along an axis takes {}, not {t}", op.rule().words()));
+                return fail(format!("{name} along an axis takes {}, not {t}", accepted(op.rule())));
             }
             TileType::new(t.dtype, t.shape.without(axis))
         }
@@ -167,7 +174,7 @@ pub(super) fn result_type_problems(func: &Func, op: &Op) -> Checked<Type> {
             let t = tile_of(*a)?;
             let axis = axis_of(name, *axis, t.shape.rank(), &t.to_string())?;
             if !op.rule().accepts(t.dtype) {
-                return fail(format!("{name} takes {}, not {t}", op.rule().words()));
+                return fail(format!("{name} takes {}, not {t}", accepted(op.rule())));
             }
             TileType::new(DType::I32, t.shape.without(axis))
         }
@@ -207,7 +214,11 @@ pub(super) fn result_type_problems(func: &Func, op: &Op) -> Checked<Type> {
                 )));
             }
             problems.extend(check_pad(func, name, *pad, ty.dtype));
-            return if problems.is_empty() { Ok(Type::Tile(TileType::new(ty.dtype, *shape))) } else { Err(problems) };
+            return if problems.is_empty() {
+                Ok(Type::Tile(TileType::new(ty.dtype, *shape)))
+            } else {
+                Err(problems)
+            };
         }
         Op::Gather { view, indices, mask, pad } => {
             let ty = view_of(*view)?;
@@ -217,7 +228,10 @@ pub(super) fn result_type_problems(func: &Func, op: &Op) -> Checked<Type> {
             if let (Some(mask), Some(shape)) = (mask, shape) {
                 let wanted = Type::Tile(TileType::new(DType::Bool, shape));
                 if func.ty(*mask) != wanted {
-                    problems.push(Problem::new(format!("the mask of gather should be {wanted}, not {}", func.ty(*mask))));
+                    problems.push(Problem::new(format!(
+                        "the mask of gather should be {wanted}, not {}",
+                        func.ty(*mask)
+                    )));
                 }
             }
             return match shape {
@@ -229,12 +243,22 @@ pub(super) fn result_type_problems(func: &Func, op: &Op) -> Checked<Type> {
     Ok(Type::Tile(ty))
 }
 
+/// The operand types of a rule in words, without what it says of the result.
+fn accepted(rule: TypeRule) -> &'static str {
+    rule.words().split(';').next().unwrap_or_default()
+}
+
+/// `1 index`, `2 indices`.
+pub(super) fn count(n: usize, one: &str, many: &str) -> String {
+    format!("{n} {}", if n == 1 { one } else { many })
+}
+
 /// Element count that cannot overflow.
 fn elements(shape: Shape) -> usize {
     shape.as_slice().iter().fold(1usize, |n, &d| n.saturating_mul(d as usize))
 }
 
-fn constant(c: super::super::ops::Const) -> Checked<Type> {
+fn constant(c: Const) -> Checked<Type> {
     let width = 8 * c.dtype.size_bytes();
     let fits = if c.dtype == DType::Bool { c.bits < 2 } else { width == 64 || c.bits >> width == 0 };
     if fits {
@@ -255,7 +279,9 @@ fn same_types(func: &Func, name: &str, operands: &[Value]) -> Checked<TileType> 
     } else {
         "broadcast one of them, or splat a scalar to the other's shape"
     };
-    Err(vec![Problem::new(format!("{name} takes operands of one type, not {}", list.join(" and "))).help(help)])
+    Err(vec![
+        Problem::new(format!("{name} takes operands of one type, not {}", list.join(" and "))).help(help),
+    ])
 }
 
 fn broadcast(t: TileType, shape: Shape) -> Checked<TileType> {
@@ -265,8 +291,10 @@ fn broadcast(t: TileType, shape: Shape) -> Checked<TileType> {
         Ok(TileType::new(t.dtype, shape))
     } else {
         Err(vec![
-            Problem::new(format!("broadcast of {t} to <{shape}>: ranks should agree, and only axes of extent 1 are repeated"))
-                .help("expand_dims inserts an axis of extent 1"),
+            Problem::new(format!(
+                "broadcast of {t} to <{shape}>: ranks should agree, and only axes of extent 1 are repeated"
+            ))
+            .help("expand_dims inserts an axis of extent 1"),
         ])
     }
 }
@@ -290,7 +318,8 @@ fn dot(a: TileType, b: TileType, acc: TileType) -> Checked<TileType> {
         Some(DType::I32)
     } else {
         problems.push(
-            Problem::new(format!("dot of {a} and {b}: both should be floats, or both i8 or u8")).help("cast one of them"),
+            Problem::new(format!("dot of {a} and {b}: both should be floats, or both i8 or u8"))
+                .help("cast one of them"),
         );
         None
     };
@@ -314,7 +343,10 @@ fn dot(a: TileType, b: TileType, acc: TileType) -> Checked<TileType> {
     }
     let batch = (rank == 3).then(|| a.shape.dim(0));
     if let Some(batch) = batch.filter(|&n| n != b.shape.dim(0)) {
-        problems.push(Problem::new(format!("dot of {a} and {b}: batches of {batch} and {} do not agree", b.shape.dim(0))));
+        problems.push(Problem::new(format!(
+            "dot of {a} and {b}: batches of {batch} and {} do not agree",
+            b.shape.dim(0)
+        )));
     }
     let product: Vec<usize> = batch.into_iter().chain([d(a, 2), d(b, 1)]).collect();
     if acc.shape != Shape::new(&product) {
@@ -328,8 +360,12 @@ fn dot(a: TileType, b: TileType, acc: TileType) -> Checked<TileType> {
 
 fn check_pad(func: &Func, name: &str, pad: Value, dtype: DType) -> Option<Problem> {
     let wanted = Type::Tile(TileType::scalar(dtype));
-    (func.ty(pad) != wanted)
-        .then(|| Problem::new(format!("the padding of {name} should be a scalar of type {wanted}, not {}", func.ty(pad))))
+    (func.ty(pad) != wanted).then(|| {
+        Problem::new(format!(
+            "the padding of {name} should be a scalar of type {wanted}, not {}",
+            func.ty(pad)
+        ))
+    })
 }
 
 /// Offsets (i32 scalars) or indices (i32 tiles of one shape): one per axis of the view.
@@ -347,8 +383,9 @@ pub(super) fn check_access(
     };
     let mut problems = Vec::new();
     if at.len() != usize::from(ty.rank) {
-        let plural = if word == "index" { "indices" } else { "offsets" };
-        problems.push(Problem::new(format!("{name} at {ty} takes {} {plural}, one per axis, not {}", ty.rank, at.len())));
+        let many = if word == "index" { "indices" } else { "offsets" };
+        let wanted = count(usize::from(ty.rank), word, many);
+        problems.push(Problem::new(format!("{name} at {ty} takes {wanted}, one per axis, not {}", at.len())));
     }
     let first = at.first().map(|&i| func.ty(i));
     for (i, &index) in at.iter().enumerate() {
@@ -359,7 +396,9 @@ pub(super) fn check_access(
             problems.push(Problem::new(format!("{word} {i} of {name} should be {wanted}, not {index_ty}")));
         } else if !only_scalars && Some(index_ty) != first {
             let shapes = first.map(|t| t.to_string()).unwrap_or_default();
-            problems.push(Problem::new(format!("the indices of {name} have different types, {shapes} and {index_ty}")));
+            problems.push(Problem::new(format!(
+                "the indices of {name} have different types, {shapes} and {index_ty}"
+            )));
         }
     }
     problems

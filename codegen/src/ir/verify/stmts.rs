@@ -2,9 +2,10 @@
 
 use super::super::func::{Block, StmtKind, Value};
 use super::super::ops::{Const, Op};
-use super::super::types::{DType, Type, TileType};
+use super::super::types::{DType, TileType, Type};
+use super::super::walk::for_each_stmt;
+use super::rules::{Problem, check_access, count, result_type_problems};
 use super::{Definition, Verifier};
-use super::rules::{Problem, check_access, result_type_problems};
 use crate::diag::Diagnostic;
 
 const I32: Type = Type::Tile(TileType::scalar(DType::I32));
@@ -55,7 +56,9 @@ impl Verifier<'_> {
                         self.expect_type("the induction variable", iv, I32);
                         self.carried(inits, carried, &body.yields, results);
                     }
-                    None => self.error("the body of `for` takes the induction variable as its first parameter"),
+                    None => {
+                        self.error("the body of `for` takes the induction variable as its first parameter")
+                    }
                 }
                 self.results(results);
             }
@@ -66,7 +69,10 @@ impl Verifier<'_> {
                 self.depth -= 1;
                 match cond.yields[..] {
                     [c] => self.expect_type("the condition of `while`", c, BOOL),
-                    _ => self.error(format!("the condition of `while` yields one bool, not {} values", cond.yields.len())),
+                    _ => self.error(format!(
+                        "the condition of `while` yields one bool, not {} values",
+                        cond.yields.len()
+                    )),
                 }
                 self.carried(inits, &cond.params, &body.yields, results);
                 self.same_types(inits, &body.params, "parameters for them in the body", "enters the body as");
@@ -89,7 +95,11 @@ impl Verifier<'_> {
         match result_type_problems(self.func, op) {
             Ok(ty) => {
                 if let Some(data) = self.func.values.get(value.index()).filter(|d| d.ty != ty) {
-                    self.error(format!("{} yields {ty} here, but the value is declared as {}", op.mnemonic(), data.ty));
+                    self.error(format!(
+                        "{} yields {ty} here, but the value is declared as {}",
+                        op.mnemonic(),
+                        data.ty
+                    ));
                 }
             }
             Err(problems) => self.problems(problems),
@@ -152,7 +162,7 @@ impl Verifier<'_> {
     /// A step that is a constant of the same function must be positive, or the loop would not end.
     fn step(&mut self, step: Value) {
         let mut constant: Option<Const> = None;
-        super::super::walk::for_each_stmt(&self.func.body, &mut |stmt| {
+        for_each_stmt(&self.func.body, &mut |stmt| {
             if let StmtKind::Let { value, op: Op::Const(c) } = &stmt.kind
                 && *value == step
             {
@@ -174,14 +184,19 @@ impl Verifier<'_> {
 
     fn same_types(&mut self, inits: &[Value], others: &[Value], noun: &str, verb: &str) {
         if inits.len() != others.len() {
-            self.error(format!("the loop has {} initial values but {} {noun}", inits.len(), others.len()));
+            let given = count(inits.len(), "initial value", "initial values");
+            self.error(format!("the loop has {given} but {} {noun}", others.len()));
             return;
         }
         for (i, (&a, &b)) in inits.iter().zip(others).enumerate() {
-            let (Some(from), Some(to)) = (self.func.values.get(a.index()), self.func.values.get(b.index())) else { continue };
+            let (Some(from), Some(to)) = (self.func.values.get(a.index()), self.func.values.get(b.index()))
+            else {
+                continue;
+            };
             if from.ty != to.ty {
                 let name = to.name.as_ref().or(from.name.as_ref());
-                let what = name.map_or_else(|| format!("carried value {i}"), |n| format!("carried value `{n}`"));
+                let what =
+                    name.map_or_else(|| format!("carried value {i}"), |n| format!("carried value `{n}`"));
                 self.error(format!("{what} starts as {} but {verb} {}", from.ty, to.ty));
             }
         }
@@ -192,7 +207,10 @@ impl Verifier<'_> {
             if self.func.values.get(v.index()).is_some_and(|d| d.ty.view().is_some()) {
                 let name = self.show(v);
                 let message = format!("{name} is a view, which cannot be {how}");
-                self.report(Diagnostic::new(self.loc, message).help("carry the offset instead, and add it where the view is read"));
+                self.report(
+                    Diagnostic::new(self.loc, message)
+                        .help("carry the offset instead, and add it where the view is read"),
+                );
             }
         }
     }
@@ -202,17 +220,23 @@ impl Verifier<'_> {
             self.error(format!("the `{name}` block of `if` takes no parameters"));
         }
         if block.yields.len() != results.len() {
+            let yields = count(block.yields.len(), "value", "values");
+            let results = count(results.len(), "result", "results");
             self.error(format!(
-                "the `{name}` block of `if` yields {} values, but the statement has {} results",
-                block.yields.len(),
-                results.len()
+                "the `{name}` block of `if` yields {yields}, but the statement has {results}"
             ));
             return;
         }
         for (&from, &to) in block.yields.iter().zip(results) {
-            let (Some(a), Some(b)) = (self.func.values.get(from.index()), self.func.values.get(to.index())) else { continue };
+            let (Some(a), Some(b)) = (self.func.values.get(from.index()), self.func.values.get(to.index()))
+            else {
+                continue;
+            };
             if a.ty != b.ty {
-                self.error(format!("the `{name}` block of `if` yields {} where the result is {}", a.ty, b.ty));
+                self.error(format!(
+                    "the `{name}` block of `if` yields {} where the result is {}",
+                    a.ty, b.ty
+                ));
             }
         }
         self.no_views(&block.yields, "chosen by `if`");

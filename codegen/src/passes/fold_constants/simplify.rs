@@ -20,7 +20,11 @@ impl Folder<'_> {
             Op::Cast(a, to) => self.cast(*a, *to),
             // Nothing more to say of a splat: `known` follows its scalar.
             Op::Splat(a, shape) => {
-                if shape.rank() == 0 { Outcome::Value(*a) } else { Outcome::Keep }
+                if shape.rank() == 0 {
+                    Outcome::Value(*a)
+                } else {
+                    Outcome::Keep
+                }
             }
             Op::Broadcast(..) | Op::ExpandDims(..) | Op::Squeeze(..) | Op::Reshape(..) | Op::Permute(..) => {
                 self.rearrange(op, ty)
@@ -36,8 +40,12 @@ impl Folder<'_> {
                 }
             }
             Op::ViewDim(v, axis) => match self.op_of(*v) {
-                Some(Op::ViewPermute(inner, perm)) => Outcome::Op(Op::ViewDim(*inner, perm[usize::from(*axis)])),
-                Some(Op::ViewSlice(inner, sliced, ..)) if sliced != axis => Outcome::Op(Op::ViewDim(*inner, *axis)),
+                Some(Op::ViewPermute(inner, perm)) => {
+                    Outcome::Op(Op::ViewDim(*inner, perm[usize::from(*axis)]))
+                }
+                Some(Op::ViewSlice(inner, sliced, ..)) if sliced != axis => {
+                    Outcome::Op(Op::ViewDim(*inner, *axis))
+                }
                 Some(_) | None => Outcome::Keep,
             },
             Op::ViewPermute(v, perm) => {
@@ -45,7 +53,9 @@ impl Folder<'_> {
                     return Outcome::Value(*v);
                 }
                 match self.op_of(*v) {
-                    Some(Op::ViewPermute(inner, first)) => Outcome::Op(Op::ViewPermute(*inner, compose(first, perm))),
+                    Some(Op::ViewPermute(inner, first)) => {
+                        Outcome::Op(Op::ViewPermute(*inner, compose(first, perm)))
+                    }
                     Some(_) | None => Outcome::Keep,
                 }
             }
@@ -64,11 +74,12 @@ impl Folder<'_> {
             return Outcome::Known(c);
         }
         match (op, self.op_of(a)) {
-            (UnaryOp::Neg, Some(Op::Unary(UnaryOp::Neg, x))) | (UnaryOp::Not, Some(Op::Unary(UnaryOp::Not, x))) => {
-                Outcome::Value(*x)
-            }
+            (UnaryOp::Neg, Some(Op::Unary(UnaryOp::Neg, x)))
+            | (UnaryOp::Not, Some(Op::Unary(UnaryOp::Not, x))) => Outcome::Value(*x),
             (UnaryOp::Abs, Some(Op::Unary(UnaryOp::Abs, _)))
-            | (UnaryOp::Floor | UnaryOp::Ceil, Some(Op::Unary(UnaryOp::Floor | UnaryOp::Ceil, _))) => Outcome::Value(a),
+            | (UnaryOp::Floor | UnaryOp::Ceil, Some(Op::Unary(UnaryOp::Floor | UnaryOp::Ceil, _))) => {
+                Outcome::Value(a)
+            }
             (UnaryOp::Abs, Some(Op::Unary(UnaryOp::Neg, x))) => Outcome::Op(Op::Unary(UnaryOp::Abs, *x)),
             _ => Outcome::Keep,
         }
@@ -83,18 +94,23 @@ impl Folder<'_> {
             return Outcome::Op(Op::Binary(op, b, a));
         }
         let is_float = self.dtype(a).is_float();
-        if a == b && let Some(outcome) = same_operands(op, a, self.dtype(a)) {
+        if a == b
+            && let Some(outcome) = same_operands(op, a, self.dtype(a))
+        {
             return outcome;
         }
         if let Some(c) = known_b {
-            let found = if is_float { self.float_by(op, a, c, loc, out) } else { self.int_by(op, a, c, loc, out) };
+            let found =
+                if is_float { self.float_by(op, a, c, loc, out) } else { self.int_by(op, a, c, loc, out) };
             if let Some(outcome) = found {
                 return outcome;
             }
         }
         match (op, known_a) {
             (BinaryOp::Sub, Some(c)) if !is_float && c.bits == 0 => Outcome::Op(Op::Unary(UnaryOp::Neg, b)),
-            (BinaryOp::Div | BinaryOp::Rem | BinaryOp::Shl | BinaryOp::Shr, Some(c)) if !is_float && c.bits == 0 => {
+            (BinaryOp::Div | BinaryOp::Rem | BinaryOp::Shl | BinaryOp::Shr, Some(c))
+                if !is_float && c.bits == 0 =>
+            {
                 Outcome::Known(c)
             }
             _ => Outcome::Keep,
@@ -107,9 +123,8 @@ impl Folder<'_> {
         let is_all_ones = c == Const::from_i64(c.dtype, -1);
         let width = 8 * c.dtype.size_bytes() as i64;
         match (op, c.to_i64()) {
-            (BinaryOp::Add | BinaryOp::Sub | BinaryOp::Or | BinaryOp::Xor, 0) | (BinaryOp::Mul | BinaryOp::Div, 1) => {
-                Some(Outcome::Value(x))
-            }
+            (BinaryOp::Add | BinaryOp::Sub | BinaryOp::Or | BinaryOp::Xor, 0)
+            | (BinaryOp::Mul | BinaryOp::Div, 1) => Some(Outcome::Value(x)),
             (BinaryOp::Mul | BinaryOp::Div | BinaryOp::Rem | BinaryOp::And, 0) | (BinaryOp::Rem, 1 | -1) => {
                 Some(Outcome::Known(zero))
             }
@@ -138,7 +153,14 @@ impl Folder<'_> {
     }
 
     /// `x op c` for floats: only what is exact for NaN, infinities and both zeros.
-    fn float_by(&mut self, op: BinaryOp, x: Value, c: Const, loc: Loc, out: &mut Vec<Stmt>) -> Option<Outcome> {
+    fn float_by(
+        &mut self,
+        op: BinaryOp,
+        x: Value,
+        c: Const,
+        loc: Loc,
+        out: &mut Vec<Stmt>,
+    ) -> Option<Outcome> {
         let is_one = c == Const::from_f64(c.dtype, 1.0);
         let is_zero = |sign: f64| c == Const::from_f64(c.dtype, sign * 0.0);
         match op {
@@ -194,8 +216,13 @@ impl Folder<'_> {
         let Some(&Op::Cast(inner, _)) = self.op_of(a) else { return Outcome::Keep };
         let origin = self.dtype(inner);
         // An integer that goes to an integer by way of a float saturates, where the direct way wraps.
-        let saturates = !origin.is_float() && from.is_float() && to.is_int() && !evaluate::is_lossless(origin, to);
-        if evaluate::is_lossless(origin, from) && !saturates { Outcome::Op(Op::Cast(inner, to)) } else { Outcome::Keep }
+        let saturates =
+            !origin.is_float() && from.is_float() && to.is_int() && !evaluate::is_lossless(origin, to);
+        if evaluate::is_lossless(origin, from) && !saturates {
+            Outcome::Op(Op::Cast(inner, to))
+        } else {
+            Outcome::Keep
+        }
     }
 
     /// Operations that move elements without computing.
@@ -213,9 +240,15 @@ impl Folder<'_> {
         }
         let next = match (op, self.op_of(a)) {
             (Op::Broadcast(..), Some(Op::Broadcast(x, _))) => Op::Broadcast(*x, shape),
-            (Op::Reshape(..), Some(Op::Reshape(x, _) | Op::ExpandDims(x, _) | Op::Squeeze(x, _))) => Op::Reshape(*x, shape),
-            (Op::Squeeze(_, axis), Some(Op::ExpandDims(x, inserted))) if axis == inserted => return Outcome::Value(*x),
-            (Op::ExpandDims(_, axis), Some(Op::Squeeze(x, removed))) if axis == removed => return Outcome::Value(*x),
+            (Op::Reshape(..), Some(Op::Reshape(x, _) | Op::ExpandDims(x, _) | Op::Squeeze(x, _))) => {
+                Op::Reshape(*x, shape)
+            }
+            (Op::Squeeze(_, axis), Some(Op::ExpandDims(x, inserted))) if axis == inserted => {
+                return Outcome::Value(*x);
+            }
+            (Op::ExpandDims(_, axis), Some(Op::Squeeze(x, removed))) if axis == removed => {
+                return Outcome::Value(*x);
+            }
             (Op::Permute(_, perm), Some(Op::Permute(x, first))) => Op::Permute(*x, compose(first, perm)),
             _ => return Outcome::Keep,
         };

@@ -25,6 +25,7 @@ unsafe fn first(n: usize) -> __m256i {
 
 impl Simd for Avx2 {
     const LANES: usize = 8;
+    const EXPLICIT: bool = true;
     const FUSED: bool = true;
     type F = __m256;
     type I = __m256i;
@@ -110,7 +111,10 @@ impl Simd for Avx2 {
         let magnitude = _mm_and_si128(wide, _mm_set1_epi16(0x7f));
         let sign = _mm_slli_epi16::<8>(_mm_and_si128(wide, _mm_set1_epi16(0x80)));
         let nan = _mm_cmpeq_epi16(magnitude, _mm_set1_epi16(0x7f));
-        let half = _mm_or_si128(_mm_or_si128(sign, _mm_slli_epi16::<7>(magnitude)), _mm_and_si128(nan, _mm_set1_epi16(0x7e00)));
+        let half = _mm_or_si128(
+            _mm_or_si128(sign, _mm_slli_epi16::<7>(magnitude)),
+            _mm_and_si128(nan, _mm_set1_epi16(0x7e00)),
+        );
         _mm256_mul_ps(_mm256_cvtph_ps(half), _mm256_set1_ps(256.0))
     }
     #[inline(always)]

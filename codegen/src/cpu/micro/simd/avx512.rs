@@ -22,6 +22,7 @@ fn first(n: usize) -> __mmask16 {
 
 impl Simd for Avx512 {
     const LANES: usize = 16;
+    const EXPLICIT: bool = true;
     const FUSED: bool = true;
     type F = __m512;
     type I = __m512i;

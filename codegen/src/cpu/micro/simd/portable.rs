@@ -26,6 +26,7 @@ const HARDWARE_FMA: bool = cfg!(any(target_arch = "aarch64", target_feature = "f
 
 impl Simd for Portable {
     const LANES: usize = N;
+    const EXPLICIT: bool = false;
     const FUSED: bool = HARDWARE_FMA;
     type F = [f32; N];
     type I = [i32; N];
@@ -240,12 +241,9 @@ impl Simd for Portable {
     }
     #[inline(always)]
     unsafe fn transpose(rows: &mut [[f32; N]; MAX_LANES]) {
-        for i in 0..N {
-            for j in 0..i {
-                let t = rows[i][j];
-                rows[i][j] = rows[j][i];
-                rows[j][i] = t;
-            }
+        let old = *rows;
+        for (i, row) in rows.iter_mut().enumerate().take(N) {
+            *row = lanes!(j => old[j][i]);
         }
     }
     #[inline(always)]

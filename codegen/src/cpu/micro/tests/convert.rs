@@ -71,7 +71,8 @@ fn every_narrow_float_widens_and_returns() {
         for dtype in NARROW {
             let size = dtype.size_bytes();
             let count = 1usize << (8 * size);
-            let memory: Vec<u8> = (0..count).flat_map(|i| (i as u16).to_le_bytes().into_iter().take(size)).collect();
+            let memory: Vec<u8> =
+                (0..count).flat_map(|i| (i as u16).to_le_bytes().into_iter().take(size)).collect();
             let mut wide = Guarded::new(count * 4);
             // SAFETY: `memory` holds `count` elements, `wide` as many arena elements.
             unsafe { widen(isa, dtype, memory.as_ptr(), wide.ptr(), count) };
@@ -79,7 +80,10 @@ fn every_narrow_float_widens_and_returns() {
             for (i, &x) in values.iter().enumerate() {
                 let want = decode(dtype, i as u32);
                 assert!(same(x, want), "{isa:?} {dtype} {i:#x}: {x}, not {want}");
-                assert!(x.is_nan() || x.is_sign_negative() == (i >> (8 * size - 1) == 1), "{isa:?} {dtype} {i:#x}: sign");
+                assert!(
+                    x.is_nan() || x.is_sign_negative() == (i >> (8 * size - 1) == 1),
+                    "{isa:?} {dtype} {i:#x}: sign"
+                );
             }
             let mut back = Guarded::new(count * size);
             // SAFETY: as above, the other way.
@@ -101,7 +105,8 @@ fn probes(rng: &mut Rng, dtype: DType) -> Vec<f32> {
         let (x, next) = (decode(dtype, bits), decode(dtype, bits ^ 1));
         let tie = ((x + next) / 2.0) as f32;
         out.extend([tie, tie.next_up(), tie.next_down()]);
-        let up = decode(dtype, (bits & !(1 << (size - 1))).wrapping_add(1)) / 2.0 + decode(dtype, bits & !(1 << (size - 1))) / 2.0;
+        let up = decode(dtype, (bits & !(1 << (size - 1))).wrapping_add(1)) / 2.0
+            + decode(dtype, bits & !(1 << (size - 1))) / 2.0;
         out.extend([up as f32, -(up as f32), (up as f32).next_up(), (up as f32).next_down()]);
     }
     out.extend([464.0, 465.0, 463.9, 480.0, 500.0, 61440.0, 61439.9, 65519.9, 65520.0, 3.39e38]);
@@ -126,8 +131,17 @@ fn narrowing_rounds_to_nearest_even() {
                 let bits = code.iter().rev().fold(0u32, |bits, &b| bits << 8 | u32::from(b));
                 let want = nearest(dtype, f64::from(xs[i]));
                 let got = decode(dtype, bits);
-                assert!(got == want || (got.is_nan() && want.is_nan()), "{isa:?} {dtype} {}: {got}, not {want}", xs[i]);
-                assert!(same(rounded[i], want), "{isa:?} {dtype} round {}: {}, not {want}", xs[i], rounded[i]);
+                assert!(
+                    got == want || (got.is_nan() && want.is_nan()),
+                    "{isa:?} {dtype} {}: {got}, not {want}",
+                    xs[i]
+                );
+                assert!(
+                    same(rounded[i], want),
+                    "{isa:?} {dtype} round {}: {}, not {want}",
+                    xs[i],
+                    rounded[i]
+                );
             }
         }
     }
@@ -174,7 +188,10 @@ fn memory_round_trips_at_every_stride_and_length() {
                     let got = back.read::<u8>();
                     let nan = |b: &[u8]| wide == 4 && f32::from_le_bytes([b[0], b[1], b[2], b[3]]).is_nan();
                     for (a, b) in got.chunks(wide).zip(values.chunks(wide)) {
-                        assert!(a == b || (dtype.is_float() && nan(a) && nan(b)), "{isa:?} {dtype} stride {stride}");
+                        assert!(
+                            a == b || (dtype.is_float() && nan(a) && nan(b)),
+                            "{isa:?} {dtype} stride {stride}"
+                        );
                     }
                 }
             }

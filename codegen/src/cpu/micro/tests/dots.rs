@@ -39,21 +39,43 @@ fn gemm_f32_matches_f64() {
                 out.write(&c);
                 // SAFETY: as above.
                 unsafe {
-                    gemm_f32(isa, m, n, k, a.as_ptr(), a_stride, p.as_ptr(), panel, row, out.ptr().cast(), c_stride);
+                    gemm_f32(
+                        isa,
+                        m,
+                        n,
+                        k,
+                        a.as_ptr(),
+                        a_stride,
+                        p.as_ptr(),
+                        panel,
+                        row,
+                        out.ptr().cast(),
+                        c_stride,
+                    );
                 }
                 let got = out.read::<f32>();
                 for i in 0..m {
                     for j in 0..c_stride {
                         let at = i * c_stride + j;
                         if j >= n {
-                            assert_eq!(got[at].to_bits(), c[at].to_bits(), "{isa:?} {m}x{n}x{k}: wrote between rows");
+                            assert_eq!(
+                                got[at].to_bits(),
+                                c[at].to_bits(),
+                                "{isa:?} {m}x{n}x{k}: wrote between rows"
+                            );
                             continue;
                         }
-                        let products = (0..k).map(|x| f64::from(a[i * a_stride + x]) * f64::from(b[x * n + j]));
-                        let (sum, size) = products.fold((0.0, 0.0), |(sum, size), p| (sum + p, size + p.abs()));
+                        let products =
+                            (0..k).map(|x| f64::from(a[i * a_stride + x]) * f64::from(b[x * n + j]));
+                        let (sum, size) =
+                            products.fold((0.0, 0.0), |(sum, size), p| (sum + p, size + p.abs()));
                         let want = f64::from(c[at]) + sum;
                         let error = (f64::from(got[at]) - want).abs();
-                        assert!(error <= 2e-6 * (size + 1.0), "{isa:?} {m}x{n}x{k} [{i},{j}]: {} not {want}", got[at]);
+                        assert!(
+                            error <= 2e-6 * (size + 1.0),
+                            "{isa:?} {m}x{n}x{k} [{i},{j}]: {} not {want}",
+                            got[at]
+                        );
                     }
                 }
             }
@@ -77,7 +99,8 @@ fn gemm_i32_is_exact_and_wraps() {
             }
             for (at, got) in out.read::<i32>().into_iter().enumerate() {
                 let (i, j) = (at / n, at % n);
-                let want = (0..k).fold(c[at], |sum, x| sum.wrapping_add(a[i * k + x].wrapping_mul(b[x * n + j])));
+                let want =
+                    (0..k).fold(c[at], |sum, x| sum.wrapping_add(a[i * k + x].wrapping_mul(b[x * n + j])));
                 assert_eq!(got, want, "{isa:?} {m}x{n}x{k} [{i},{j}]");
             }
         }
@@ -114,7 +137,16 @@ fn streaming_dots_match_f64() {
     let mut rng = Rng(23);
     for isa in Isa::available() {
         for dtype in WEIGHTS {
-            for (m, n, k) in [(1, 1, 1), (1, 19, 257), (2, 8, 64), (3, 9, 33), (4, 11, 130), (5, 17, 16), (8, 10, 100), (7, 3, 5)] {
+            for (m, n, k) in [
+                (1, 1, 1),
+                (1, 19, 257),
+                (2, 8, 64),
+                (3, 9, 33),
+                (4, 11, 130),
+                (5, 17, 16),
+                (8, 10, 100),
+                (7, 3, 5),
+            ] {
                 let (x_stride, w_pad, out_stride) = (k + 1, 3, n + 2);
                 let x = rng.floats(m * x_stride);
                 let start = rng.floats(m * out_stride);
@@ -128,21 +160,51 @@ fn streaming_dots_match_f64() {
                     // SAFETY: the buffers hold the operands; the last row of weights has no padding behind it.
                     unsafe {
                         if by_rows {
-                            rows_dot(isa, dtype, m, n, k, x.as_ptr(), x_stride, memory.as_ptr(), w_stride, to, out_stride);
+                            rows_dot(
+                                isa,
+                                dtype,
+                                m,
+                                n,
+                                k,
+                                x.as_ptr(),
+                                x_stride,
+                                memory.as_ptr(),
+                                w_stride,
+                                to,
+                                out_stride,
+                            );
                         } else {
-                            cols_dot(isa, dtype, m, k, n, x.as_ptr(), x_stride, memory.as_ptr(), w_stride, to, out_stride);
+                            cols_dot(
+                                isa,
+                                dtype,
+                                m,
+                                k,
+                                n,
+                                x.as_ptr(),
+                                x_stride,
+                                memory.as_ptr(),
+                                w_stride,
+                                to,
+                                out_stride,
+                            );
                         }
                     }
                     let got = out.read::<f32>();
                     for i in 0..m {
                         for j in 0..n {
-                            let weight = |z: usize| values[if by_rows { j * w_stride + z } else { z * w_stride + j }];
+                            let weight =
+                                |z: usize| values[if by_rows { j * w_stride + z } else { z * w_stride + j }];
                             let products = (0..k).map(|z| f64::from(x[i * x_stride + z]) * weight(z));
-                            let (sum, size) = products.fold((0.0, 0.0), |(sum, size), p| (sum + p, size + p.abs()));
+                            let (sum, size) =
+                                products.fold((0.0, 0.0), |(sum, size), p| (sum + p, size + p.abs()));
                             let at = i * out_stride + j;
                             let (want, size) = (f64::from(start[at]) + sum, size + 1.0);
                             let error = (f64::from(got[at]) - want).abs();
-                            assert!(error <= 2e-6 * size, "{isa:?} {dtype} {m}x{n}x{k}: {} not {want}", got[at]);
+                            assert!(
+                                error <= 2e-6 * size,
+                                "{isa:?} {dtype} {m}x{n}x{k}: {} not {want}",
+                                got[at]
+                            );
                         }
                     }
                 }

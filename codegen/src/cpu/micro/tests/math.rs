@@ -89,13 +89,17 @@ fn functions_are_accurate_over_their_range() {
     for isa in Isa::available() {
         for &(op, low, high, tolerance, floor) in SWEEPS {
             let n = 40_001;
-            let at = |i: usize| f64::from(low) + (f64::from(high) - f64::from(low)) * i as f64 / (n - 1) as f64;
+            let at =
+                |i: usize| f64::from(low) + (f64::from(high) - f64::from(low)) * i as f64 / (n - 1) as f64;
             let xs: Vec<f32> = (0..n).map(|i| at(i) as f32).collect();
             let mut worst = (0.0, 0.0f32, 0.0f32);
             for (&x, &y) in xs.iter().zip(&eval(isa, op, &xs)) {
                 let want = reference(op, f64::from(x));
                 if want.is_infinite() || want.abs() > f64::from(f32::MAX) {
-                    assert!(y.is_infinite() && y.is_sign_positive() == (want > 0.0), "{isa:?} {op:?}({x}) = {y}, not {want}");
+                    assert!(
+                        y.is_infinite() && y.is_sign_positive() == (want > 0.0),
+                        "{isa:?} {op:?}({x}) = {y}, not {want}"
+                    );
                     continue;
                 }
                 if want.abs() < f64::from(f32::MIN_POSITIVE) {
@@ -110,7 +114,10 @@ fn functions_are_accurate_over_their_range() {
             }
             let (error, x, y) = worst;
             let want = reference(op, f64::from(x));
-            assert!(error <= tolerance, "{isa:?} {op:?}({x}) = {y}, not {want}: error {error:e} above {tolerance:e}");
+            assert!(
+                error <= tolerance,
+                "{isa:?} {op:?}({x}) = {y}, not {want}: error {error:e} above {tolerance:e}"
+            );
         }
     }
 }
@@ -118,7 +125,8 @@ fn functions_are_accurate_over_their_range() {
 #[test]
 fn logarithms_are_accurate_over_all_exponents() {
     let mut rng = Rng(3);
-    let xs: Vec<f32> = (0..40_000).map(|_| f32::from_bits((rng.next() as u32) % 0x7f7f_ffff + 0x0080_0000)).collect();
+    let xs: Vec<f32> =
+        (0..40_000).map(|_| f32::from_bits((rng.next() as u32) % 0x7f7f_ffff + 0x0080_0000)).collect();
     let xs: Vec<f32> = xs.into_iter().filter(|x| x.is_finite()).collect();
     for isa in Isa::available() {
         for op in [UnaryOp::Log, UnaryOp::Log2, UnaryOp::Rsqrt] {
@@ -183,7 +191,10 @@ fn special_values_are_those_of_the_mathematics() {
         }
         for &op in UnaryOp::ALL {
             if op != UnaryOp::Not {
-                assert!(eval(isa, op, &[nan; 17]).iter().all(|y| y.is_nan()), "{isa:?} {op:?}(NaN) should be NaN");
+                assert!(
+                    eval(isa, op, &[nan; 17]).iter().all(|y| y.is_nan()),
+                    "{isa:?} {op:?}(NaN) should be NaN"
+                );
             }
         }
     }

@@ -8,7 +8,9 @@ use crate::ir::types::DType;
 fn element(dtype: DType, memory: &[u8], at: usize) -> u32 {
     let mut out = 0u32;
     // SAFETY: `at` is inside `memory`, in elements.
-    unsafe { widen(Isa::Portable, dtype, memory.as_ptr().add(at * dtype.size_bytes()), (&raw mut out).cast(), 1) };
+    unsafe {
+        widen(Isa::Portable, dtype, memory.as_ptr().add(at * dtype.size_bytes()), (&raw mut out).cast(), 1)
+    };
     out
 }
 
@@ -36,9 +38,12 @@ fn tiles_and_panels_hold_what_memory_holds() {
                         (-(c as isize), 1, (r - 1) * c),
                     ];
                     for (row_stride, col_stride, start) in forms {
-                        let at = |i: usize, j: usize| (start as isize + i as isize * row_stride + j as isize * col_stride) as usize;
+                        let at = |i: usize, j: usize| {
+                            (start as isize + i as isize * row_stride + j as isize * col_stride) as usize
+                        };
                         let count = (0..r).map(|i| at(i, c - 1)).max().unwrap_or(0) + 1;
-                        let memory: Vec<u8> = (0..count * dtype.size_bytes()).map(|_| rng.next() as u8).collect();
+                        let memory: Vec<u8> =
+                            (0..count * dtype.size_bytes()).map(|_| rng.next() as u8).collect();
                         let want = |i: usize, j: usize| {
                             if i < high && j < wide { element(dtype, &memory, at(i, j)) } else { pad }
                         };
@@ -48,14 +53,42 @@ fn tiles_and_panels_hold_what_memory_holds() {
                         let mut panels = Guarded::new(packed_len(isa, rows, cols) * 4);
                         // SAFETY: the strided box lies inside `memory`; the results hold what is written.
                         unsafe {
-                            pack_a(isa, dtype, src, row_stride, col_stride, high, wide, rows, cols, pad, tile.ptr().cast(), dst_stride);
-                            pack_b(isa, dtype, src, row_stride, col_stride, high, wide, rows, cols, pad, panels.ptr().cast());
+                            pack_a(
+                                isa,
+                                dtype,
+                                src,
+                                row_stride,
+                                col_stride,
+                                high,
+                                wide,
+                                rows,
+                                cols,
+                                pad,
+                                tile.ptr().cast(),
+                                dst_stride,
+                            );
+                            pack_b(
+                                isa,
+                                dtype,
+                                src,
+                                row_stride,
+                                col_stride,
+                                high,
+                                wide,
+                                rows,
+                                cols,
+                                pad,
+                                panels.ptr().cast(),
+                            );
                         }
                         let (tile, panels) = (tile.read::<u32>(), panels.read::<u32>());
                         for i in 0..rows {
                             for j in 0..cols {
                                 let (got, want) = (tile[i * dst_stride + j], want(i, j));
-                                assert!(same(dtype, got, want), "{isa:?} {dtype} tile [{i},{j}] of {rows}x{cols}: {got:#x}, not {want:#x}");
+                                assert!(
+                                    same(dtype, got, want),
+                                    "{isa:?} {dtype} tile [{i},{j}] of {rows}x{cols}: {got:#x}, not {want:#x}"
+                                );
                             }
                             assert_eq!(tile[i * dst_stride + cols], 0xa5a5_a5a5, "a write between rows");
                         }
@@ -64,7 +97,10 @@ fn tiles_and_panels_hold_what_memory_holds() {
                             let (panel, rest) = (at / (rows * width), at % (rows * width));
                             let (i, j) = (rest / width, panel * width + rest % width);
                             let want = if j < cols { want(i, j) } else { 0 };
-                            assert!(same(dtype, got, want), "{isa:?} {dtype} panel [{i},{j}] of {rows}x{cols}: {got:#x}, not {want:#x}");
+                            assert!(
+                                same(dtype, got, want),
+                                "{isa:?} {dtype} panel [{i},{j}] of {rows}x{cols}: {got:#x}, not {want:#x}"
+                            );
                         }
                     }
                 }

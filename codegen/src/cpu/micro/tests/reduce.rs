@@ -27,7 +27,8 @@ fn float_reductions_match_f64() {
     let mut rng = Rng(11);
     for (outer, axis, inner) in SHAPES {
         for dtype in FLOATS {
-            let mut src: Vec<f32> = (0..outer * axis * inner).map(|_| half::bf16::from_f32(rng.f32()).to_f32()).collect();
+            let mut src: Vec<f32> =
+                (0..outer * axis * inner).map(|_| half::bf16::from_f32(rng.f32()).to_f32()).collect();
             for op in [ReduceOp::Sum, ReduceOp::Max, ReduceOp::Min] {
                 if op != ReduceOp::Sum && axis > 2 {
                     let at = rng.below(src.len());
@@ -40,7 +41,11 @@ fn float_reductions_match_f64() {
                     unsafe { reduce(isa, op, dtype, out.ptr(), bytes(&src), outer, axis, inner) };
                     let got = out.read::<f32>();
                     let bits: Vec<u32> = got.iter().map(|x| x.to_bits()).collect();
-                    assert_eq!(*first.get_or_insert_with(|| bits.clone()), bits, "{isa:?} {op:?} differs between instruction sets");
+                    assert_eq!(
+                        *first.get_or_insert_with(|| bits.clone()),
+                        bits,
+                        "{isa:?} {op:?} differs between instruction sets"
+                    );
                     for o in 0..outer {
                         for j in 0..inner {
                             let column = column(&src, (axis, inner), o, j);
@@ -58,7 +63,10 @@ fn float_reductions_match_f64() {
                             };
                             let got = f64::from(got[o * inner + j]);
                             let right = (got - want).abs() <= tolerance || (got.is_nan() && want.is_nan());
-                            assert!(right, "{isa:?} {op:?} {dtype} {outer}x{axis}x{inner}: {got}, not {want}");
+                            assert!(
+                                right,
+                                "{isa:?} {op:?} {dtype} {outer}x{axis}x{inner}: {got}, not {want}"
+                            );
                         }
                     }
                 }
@@ -99,7 +107,8 @@ fn integer_reductions_are_exact() {
     for isa in Isa::available() {
         for dtype in [DType::I8, DType::U8, DType::I32, DType::U32, DType::I64] {
             for (outer, axis, inner) in SHAPES {
-                let values: Vec<i64> = (0..outer * axis * inner).map(|_| exact(dtype, rng.next() as i64)).collect();
+                let values: Vec<i64> =
+                    (0..outer * axis * inner).map(|_| exact(dtype, rng.next() as i64)).collect();
                 let words: Vec<i32> = values.iter().map(|&x| x as i32).collect();
                 let (wide, src) = if dtype == DType::I64 { (8, bytes(&values)) } else { (4, bytes(&words)) };
                 for op in [ReduceOp::Sum, ReduceOp::Max, ReduceOp::Min] {
@@ -109,11 +118,14 @@ fn integer_reductions_are_exact() {
                     for i in 0..outer * inner {
                         let column = column(&values, (axis, inner), i / inner, i % inner);
                         let want = match op {
-                            ReduceOp::Sum => exact(dtype, column.iter().fold(0i64, |sum, &x| sum.wrapping_add(x))),
+                            ReduceOp::Sum => {
+                                exact(dtype, column.iter().fold(0i64, |sum, &x| sum.wrapping_add(x)))
+                            }
                             ReduceOp::Max => column.iter().copied().fold(i64::MIN, i64::max),
                             ReduceOp::Min => column.iter().copied().fold(i64::MAX, i64::min),
                         };
-                        let got = if wide == 8 { out.read::<i64>()[i] } else { i64::from(out.read::<i32>()[i]) };
+                        let got =
+                            if wide == 8 { out.read::<i64>()[i] } else { i64::from(out.read::<i32>()[i]) };
                         let got = if dtype == DType::U32 { i64::from(got as u32) } else { got };
                         assert_eq!(got, want, "{isa:?} {op:?} {dtype} {outer}x{axis}x{inner}");
                     }
@@ -123,7 +135,10 @@ fn integer_reductions_are_exact() {
                     // SAFETY: as above.
                     unsafe { arg_reduce(isa, op, dtype, out.ptr().cast(), src, outer, axis, inner) };
                     for (i, at) in out.read::<i32>().into_iter().enumerate() {
-                        assert_eq!(at as usize, position(op, &column(&values, (axis, inner), i / inner, i % inner)));
+                        assert_eq!(
+                            at as usize,
+                            position(op, &column(&values, (axis, inner), i / inner, i % inner))
+                        );
                     }
                 }
             }

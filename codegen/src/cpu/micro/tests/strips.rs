@@ -123,9 +123,14 @@ fn float_binaries_match_the_scalar_operation() {
                         for i in 0..n {
                             let (p, q) = (a[pick(x, i)], b[pick(y, i)]);
                             if is_compare(op) {
-                                assert_eq!(out.read::<i32>()[i], i32::from(compare(op, p, q)), "{isa:?} {op:?} {p} {q}");
+                                assert_eq!(
+                                    out.read::<i32>()[i],
+                                    i32::from(compare(op, p, q)),
+                                    "{isa:?} {op:?} {p} {q}"
+                                );
                             } else {
-                                let (got, want) = (out.read::<f32>()[i], round(dtype, float_reference(op, p, q)));
+                                let (got, want) =
+                                    (out.read::<f32>()[i], round(dtype, float_reference(op, p, q)));
                                 assert!(same(got, want), "{isa:?} {op:?} {dtype} {p} {q}: {got}, not {want}");
                             }
                         }
@@ -138,7 +143,10 @@ fn float_binaries_match_the_scalar_operation() {
                     unsafe { binary(isa, op, dtype, dst, Arg::Row(dst.cast_const()), row, n) };
                     let got = out.read::<f32>();
                     for i in (0..n).filter(|_| !is_compare(op)) {
-                        assert!(same(got[i], round(dtype, float_reference(op, a[i], b[i]))), "{isa:?} {op:?} in place");
+                        assert!(
+                            same(got[i], round(dtype, float_reference(op, a[i], b[i]))),
+                            "{isa:?} {op:?} in place"
+                        );
                     }
                 }
             }
@@ -152,7 +160,9 @@ fn words(rng: &mut Rng, dtype: DType, n: usize) -> Vec<i32> {
     for x in out.iter_mut().step_by(3) {
         *x = wrap(dtype, i128::from(*x) % 5) as i32;
     }
-    for (x, extreme) in out.iter_mut().skip(1).step_by(5).zip([0, i32::MIN, i32::MAX, -1, -128, 127, 255].into_iter().cycle()) {
+    for (x, extreme) in
+        out.iter_mut().skip(1).step_by(5).zip([0, i32::MIN, i32::MAX, -1, -128, 127, 255].into_iter().cycle())
+    {
         *x = wrap(dtype, i128::from(extreme)) as i32;
     }
     out
@@ -168,7 +178,9 @@ fn integer_binaries_wrap_to_their_type() {
     for isa in Isa::available() {
         for dtype in WORDS {
             for &op in BinaryOp::ALL {
-                if dtype == DType::Bool && !(is_compare(op) || matches!(op, BinaryOp::And | BinaryOp::Or | BinaryOp::Xor)) {
+                if dtype == DType::Bool
+                    && !(is_compare(op) || matches!(op, BinaryOp::And | BinaryOp::Or | BinaryOp::Xor))
+                {
                     continue;
                 }
                 for n in LENGTHS.into_iter().filter(|&n| n > 0) {
@@ -216,14 +228,18 @@ fn long_binaries_and_unaries() {
                 out.write(&a);
                 let dst = out.ptr();
                 // SAFETY: as above; the destination equals a source.
-                unsafe { binary(isa, op, DType::I64, dst, Arg::Row(dst.cast_const()), Arg::Row(bytes(&b)), n) };
+                unsafe {
+                    binary(isa, op, DType::I64, dst, Arg::Row(dst.cast_const()), Arg::Row(bytes(&b)), n)
+                };
                 let (longs, truths) = (out.read::<i64>(), out.read::<i32>());
                 for i in 0..n {
                     let got = if is_compare(op) { i64::from(truths[i]) } else { longs[i] };
                     assert_eq!(got, int_reference(op, DType::I64, a[i], b[i]), "{isa:?} {op:?} in place");
                 }
             }
-            for (op, want) in [(UnaryOp::Neg, i64::wrapping_neg as fn(i64) -> i64), (UnaryOp::Abs, i64::wrapping_abs)] {
+            for (op, want) in
+                [(UnaryOp::Neg, i64::wrapping_neg as fn(i64) -> i64), (UnaryOp::Abs, i64::wrapping_abs)]
+            {
                 let mut out = Guarded::new(n * 8);
                 // SAFETY: as above.
                 unsafe { unary(isa, op, DType::I64, out.ptr(), bytes(&a), n) };
@@ -271,7 +287,7 @@ fn fused_strips_and_select() {
             let (x, y, z) = (Arg::Row(bytes(&a)), Arg::Splat(bytes(&b)), Arg::Row(bytes(&c)));
             for dtype in FLOATS {
                 let mut out = Guarded::new(n * 4);
-                // SAFETY: rows and result hold n elements, here and below.
+                // SAFETY: rows and result hold n elements.
                 unsafe { fma(isa, dtype, out.ptr(), x, y, z, n) };
                 for (i, got) in out.read::<f32>().into_iter().enumerate() {
                     assert_eq!(got, round(dtype, a[i].mul_add(b[0], c[i])), "{isa:?} {dtype} fma");
@@ -279,23 +295,27 @@ fn fused_strips_and_select() {
             }
             let close = |got: f32, want: f64| (f64::from(got) - want).abs() <= 1e-6 * want.abs();
             let mut out = Guarded::new(n * 4);
+            // SAFETY: rows and result hold n elements.
             unsafe { exp2_affine(isa, out.ptr().cast(), x, y, z, n) };
             for (i, got) in out.read::<f32>().into_iter().enumerate() {
                 let want = (f64::from(a[i]) * f64::from(b[0]) + f64::from(c[i])).exp2();
                 assert!(close(got, want), "{isa:?} exp2_affine {got} {want}");
             }
             let mut out = Guarded::new(n * 4);
+            // SAFETY: rows and result hold n elements.
             unsafe { exp_sub(isa, out.ptr().cast(), x, z, n) };
             for (i, got) in out.read::<f32>().into_iter().enumerate() {
                 assert!(close(got, (f64::from(a[i]) - f64::from(c[i])).exp()), "{isa:?} exp_sub");
             }
             let mut out = Guarded::new(n * 4);
+            // SAFETY: rows and result hold n elements.
             unsafe { exp2_sub(isa, out.ptr().cast(), y, z, n) };
             for (i, got) in out.read::<f32>().into_iter().enumerate() {
                 assert!(close(got, (f64::from(b[0]) - f64::from(c[i])).exp2()), "{isa:?} exp2_sub");
             }
             let cond: Vec<i32> = (0..n).map(|_| rng.below(2) as i32).collect();
             let mut out = Guarded::new(n * 4);
+            // SAFETY: rows and result hold n elements.
             unsafe { select(isa, DType::F32, out.ptr(), Arg::Row(bytes(&cond)), x, y, n) };
             for (i, got) in out.read::<f32>().into_iter().enumerate() {
                 assert_eq!(got, if cond[i] != 0 { a[i] } else { b[0] });
@@ -303,6 +323,7 @@ fn fused_strips_and_select() {
             let longs: Vec<i64> = (0..n).map(|_| rng.next() as i64).collect();
             let mut out = Guarded::new(n * 8);
             let (first, row) = (Arg::Splat(bytes(&longs)), Arg::Row(bytes(&longs)));
+            // SAFETY: rows and result hold n elements.
             unsafe { select(isa, DType::I64, out.ptr(), Arg::Row(bytes(&cond)), first, row, n) };
             for (i, got) in out.read::<i64>().into_iter().enumerate() {
                 assert_eq!(got, if cond[i] != 0 { longs[0] } else { longs[i] });

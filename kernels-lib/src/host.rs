@@ -1,0 +1,77 @@
+//! The host side that every typed launch shares: grids from schedules, checks of extents, dimensions fixed by the problem.
+
+use tilewright_codegen::kernel::Kernel;
+use tilewright_codegen::schedule::{Knob, Schedule};
+
+use crate::error::KernelError;
+
+/// The kernel with some dimensions fixed by the problem (a head size, a row length) instead of chosen by the tuner.
+///
+/// Space and default schedule give these knobs exactly the given value. Where that makes the default illegal, the first legal
+/// point of the space takes its place.
+///
+/// ```
+/// use tilewright_kernels::{host::pin, softmax::softmax};
+/// let kernel = pin(softmax::kernel::<f32>(), &[("N", 1000)]);
+/// assert_eq!(kernel.default.get("N"), Some(1000));
+/// ```
+#[must_use]
+pub fn pin(mut kernel: Kernel, dims: &[(&'static str, usize)]) -> Kernel {
+    for &(name, extent) in dims {
+        let value = i64::try_from(extent).unwrap_or(i64::MAX);
+        kernel.default.knobs.insert(name.to_owned(), value);
+        match kernel.knobs.knobs.iter_mut().find(|k| k.name == name) {
+            Some(knob) => knob.values = vec![value],
+            None => kernel.knobs.knobs.push(Knob { name, values: vec![value] }),
+        }
+    }
+    if !(kernel.knobs.legal)(&kernel.default) {
+        let first = kernel.knobs.points().next();
+        kernel.default = first.unwrap_or(kernel.default);
+    }
+    kernel
+}
+
+/// Tiles of extent `knob` that cover `n` elements.
+pub(crate) fn blocks(
+    kernel: &'static str,
+    n: usize,
+    schedule: &Schedule,
+    knob: &'static str,
+) -> Result<u32, KernelError> {
+    let extent = schedule.get(knob).and_then(|v| usize::try_from(v).ok()).filter(|&v| v > 0);
+    let extent = extent.ok_or_else(|| KernelError::Knob { kernel, knob, schedule: schedule.to_string() })?;
+    programs(kernel, n.div_ceil(extent))
+}
+
+/// A number of program instances.
+pub(crate) fn programs(kernel: &'static str, n: usize) -> Result<u32, KernelError> {
+    u32::try_from(n).map_err(|_| KernelError::Grid { kernel, programs: n })
+}
+
+/// Refuses an argument whose extents are not the expected ones.
+pub(crate) fn expect<const R: usize>(
+    kernel: &'static str,
+    argument: &'static str,
+    found: [usize; R],
+    expected: [usize; R],
+) -> Result<(), KernelError> {
+    if found == expected {
+        return Ok(());
+    }
+    Err(KernelError::Shape { kernel, argument, found: found.to_vec(), expected: expected.to_vec() })
+}
+
+/// Refuses a dimension of the schedule that does not cover the problem's extent.
+pub(crate) fn covers(
+    kernel: &'static str,
+    schedule: &Schedule,
+    knob: &'static str,
+    extent: usize,
+) -> Result<(), KernelError> {
+    if blocks(kernel, extent.max(1), schedule, knob)? == 1 {
+        return Ok(());
+    }
+    let has = schedule.get(knob).and_then(|v| usize::try_from(v).ok()).unwrap_or(0);
+    Err(KernelError::Shape { kernel, argument: knob, found: vec![has], expected: vec![extent] })
+}
