@@ -183,19 +183,24 @@ fn strips(isa: Isa, rows: &mut Vec<Row>) {
     add("exp2_affine row*scalar+scalar", 8 * n, &mut || unsafe {
         micro::exp2_affine(isa, c, row_a, scalar, scalar, n)
     });
+    // SAFETY: all buffers hold n elements.
     add("reduce sum 64x64", 4 * n, &mut || unsafe {
         micro::reduce(isa, ReduceOp::Sum, DType::F32, c.cast(), a.cast(), 64, 64, 1);
     });
+    // SAFETY: all buffers hold n elements.
     add("reduce max 64x64", 4 * n, &mut || unsafe {
         micro::reduce(isa, ReduceOp::Max, DType::F32, c.cast(), a.cast(), 64, 64, 1);
     });
+    // SAFETY: all buffers hold n elements.
     add("reduce sum 1x4096", 4 * n, &mut || unsafe {
         micro::reduce(isa, ReduceOp::Sum, DType::F32, c.cast(), a.cast(), 1, n, 1);
     });
+    // SAFETY: all buffers hold n elements.
     add("reduce max outer 64x64", 4 * n, &mut || unsafe {
         micro::reduce(isa, ReduceOp::Max, DType::F32, c.cast(), a.cast(), 1, 64, 64);
     });
     let (mut scale, mut top) = ([0.0f32], [0.0f32]);
+    // SAFETY: all buffers hold n elements.
     add("softmax row of 4096 (max, exp, sum, scale)", 8 * n, &mut || unsafe {
         micro::reduce(isa, ReduceOp::Max, DType::F32, top.as_mut_ptr().cast(), a.cast(), 1, n, 1);
         micro::exp_sub(isa, c, row_a, Arg::Splat(top.as_ptr().cast()), n);
@@ -211,6 +216,7 @@ fn strips(isa: Isa, rows: &mut Vec<Row>) {
             n,
         );
     });
+    // SAFETY: all buffers hold n elements.
     add("rmsnorm row of 4096 (square, sum, scale, weight)", 12 * n, &mut || unsafe {
         micro::binary(isa, BinaryOp::Mul, DType::F32, c.cast(), row_a, row_a, n);
         micro::reduce(isa, ReduceOp::Sum, DType::F32, scale.as_mut_ptr().cast(), c.cast(), 1, n, 1);
@@ -219,9 +225,11 @@ fn strips(isa: Isa, rows: &mut Vec<Row>) {
         micro::binary(isa, BinaryOp::Mul, DType::F32, c.cast(), Arg::Row(c.cast()), row_b, n);
     });
     for dtype in [DType::F16, DType::BF16, DType::F8E4M3] {
+        // SAFETY: all buffers hold n elements.
         add(&format!("widen {dtype} (arena bytes)"), 4 * n, &mut || unsafe {
             micro::widen(isa, dtype, a.cast(), c.cast(), n)
         });
+        // SAFETY: all buffers hold n elements.
         add(&format!("narrow {dtype} (arena bytes)"), 4 * n, &mut || unsafe {
             micro::narrow(isa, dtype, a.cast(), c.cast(), n)
         });
@@ -232,6 +240,7 @@ fn strips(isa: Isa, rows: &mut Vec<Row>) {
         (DType::BF16, "NN", 64, 1),
         (DType::BF16, "NT", 1, 64),
     ] {
+        // SAFETY: all buffers hold n elements.
         add(&format!("pack_b {dtype} {form} 64x64 (arena bytes)"), 4 * n, &mut || unsafe {
             micro::pack_b(isa, dtype, a.cast(), row, col, 64, 64, 64, 64, 0, c);
         });

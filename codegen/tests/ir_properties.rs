@@ -13,8 +13,12 @@ fn choices() -> impl Strategy<Value = Vec<u32>> {
     prop::collection::vec(any::<u32>(), 0..600)
 }
 
+fn floats() -> impl Strategy<Value = f32> {
+    prop_oneof![any::<f32>(), Just(-0.0f32), Just(0.0f32), Just(f32::NAN)]
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn printing_and_parsing_changes_nothing(choices in choices()) {
@@ -26,7 +30,7 @@ proptest! {
     }
 
     #[test]
-    fn passes_keep_every_effect(choices in choices(), n in 0..4i32, a in any::<f32>(), c in any::<bool>()) {
+    fn passes_keep_every_effect(choices in choices(), n in 0..4i32, a in floats(), c in any::<bool>()) {
         let func = generate::function(&choices);
         let before = interpret::run(&func, n, a, c);
         for pass in PIPELINE {

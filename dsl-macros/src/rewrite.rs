@@ -94,9 +94,8 @@ impl Rewriter<'_> {
         visit_mut::visit_expr_for_loop_mut(self, &mut e);
         let (pat, iter, body) = (&e.pat, &e.expr, &e.body);
         let (values, inside) = (carried.tuple(span), carried.pattern(span, &carried.0));
-        let assign = carried.assign(span);
-        let call =
-            quote_spanned!(span=> #assign __tw::for_loop(#iter, #values, |#pat, #inside| { #body #values }));
+        let (assign, run) = (carried.assign(span), carried.run(span, body));
+        let call = quote_spanned!(span=> #assign __tw::for_loop(#iter, #values, |#pat, #inside| #run));
         statement_block(e.attrs, span, call, &carried)
     }
 
@@ -120,7 +119,8 @@ impl Rewriter<'_> {
         visit_mut::visit_expr_while_mut(self, &mut e);
         let (cond, body) = (&e.cond, &e.body);
         let (values, inside) = (carried.tuple(span), carried.pattern(span, &carried.0));
-        let (outside, assign) = (carried.pattern(span, &[]), carried.assign(span));
+        let (outside, assign, run) =
+            (carried.pattern(span, &[]), carried.assign(span), carried.run(span, body));
         let seen = Ident::new("__carried", Span::mixed_site().located_at(span));
         let call = quote_spanned! {span=>
             #assign __tw::while_loop(
@@ -130,7 +130,7 @@ impl Rewriter<'_> {
                     let #outside = ::core::clone::Clone::clone(#seen);
                     #cond
                 },
-                |#inside| { #body #values },
+                |#inside| #run,
             )
         };
         statement_block(e.attrs, span, call, &carried)
@@ -258,6 +258,12 @@ impl Carried {
             quote!(#mutable #n)
         });
         quote_spanned!(span=> (#(#names,)*))
+    }
+
+    /// The body of the closure that runs a loop's body once and hands the variables on.
+    fn run(&self, span: Span, body: &Block) -> TokenStream {
+        let values = self.tuple(span);
+        if self.0.is_empty() { body.to_token_stream() } else { quote_spanned!(span=> { #body #values }) }
     }
 
     /// `(a, b,) =`, or nothing when nothing is carried.

@@ -42,7 +42,7 @@ fn a_loop_carries_what_it_assigns() {
     );
     assert_eq!(
         rewritten("{ for k in r { f(k); } g() }"),
-        tokens("{ { __tw::for_loop(r, (), |k, ()| { { f(k); } () }) } g() }")
+        tokens("{ { __tw::for_loop(r, (), |k, ()| { f(k); }) } g() }")
     );
 }
 
@@ -144,4 +144,7 @@ fn a_helper_takes_no_arguments() {
         &"fn f() {}".parse().expect("should be tokens"),
     );
     assert!(out.to_string().contains("takes no arguments"));
+    let method = "pub fn f(&self, x: Scalar<i32>) { if x > 1 { g() } }";
+    let out = device_fn_tokens(&TokenStream::new(), &method.parse().expect("should be tokens"));
+    assert!(unspaced(&out.to_string()).contains("__tw::if_else(__tw::cmp_gt(&x,&1)"), "{out}");
 }

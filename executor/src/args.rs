@@ -47,7 +47,7 @@ pub struct ModelArgs {
     #[arg(long, value_name = "N", value_parser = positive)]
     pub context: Option<usize>,
     /// Tokens per page of the KV cache
-    #[arg(long, value_name = "N", value_parser = positive, default_value_t = 16)]
+    #[arg(long, value_name = "N", value_parser = positive, default_value_t = 64)]
     pub page_size: usize,
 }
 

@@ -1,13 +1,30 @@
 //! From configuration and weights to a model on a device.
 //!
-//! The architecture selects the code; everything beside [`load`] sees only [`Forward`].
+//! The architecture selects the names of the tensors, the checkpoint's element type selects the instance of [`decoder`]; everything
+//! beside [`load`] sees only [`Forward`].
+
+mod blueprint;
+mod llama;
+mod mistral;
+mod qwen2;
+mod qwen3;
+mod decoder;
+mod runner;
+mod plan;
+mod profile;
+mod scratch;
+mod tensors;
+
+use safetensors::Dtype;
+use tilewright_runtime::Device;
 
 use crate::args::DeviceKind;
-use crate::config::ModelConfig;
-use crate::error::{Error, Result};
+use crate::config::{Architecture, ModelConfig};
+use crate::error::Result;
 use crate::forward::Forward;
 use crate::kv_cache::KvLayout;
 use crate::weights::Weights;
+use decoder::Decoder;
 
 /// Where and with how much memory a model runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,7 +33,7 @@ pub struct LoadOptions {
     pub device: DeviceKind,
     /// Threads; `None` is one per core.
     pub n_threads: Option<usize>,
-    /// What is cached per token, and the page size.
+    /// What is cached per token, and the page size; elements have the width of the weights.
     pub kv_layout: KvLayout,
     /// Pages to allocate.
     pub n_kv_pages: usize,
@@ -27,7 +44,19 @@ pub struct LoadOptions {
 /// # Errors
 /// A tensor that is missing or has the wrong dtype or shape, or a device that fails.
 pub fn load(config: &ModelConfig, weights: &Weights, options: &LoadOptions) -> Result<Box<dyn Forward>> {
-    weights.require("model.embed_tokens.weight", &[config.vocab_size, config.hidden_size])?;
-    let why = format!("no {} kernels for {:?} in this build", config.architecture, options.device);
-    Err(Error::Forward(why.into()))
+    let blueprint = match config.architecture {
+        Architecture::Llama => &llama::BLUEPRINT,
+        Architecture::Mistral => &mistral::BLUEPRINT,
+        Architecture::Qwen2 => &qwen2::BLUEPRINT,
+        Architecture::Qwen3 => &qwen3::BLUEPRINT,
+    };
+    let device = match options.device {
+        DeviceKind::Cpu => Device::cpu(options.n_threads.unwrap_or(0)),
+    };
+    let embedding = weights.require(blueprint.embedding, &[config.vocab_size, config.hidden_size])?;
+    Ok(match embedding.dtype {
+        Dtype::F16 => Box::new(Decoder::<half::f16>::load(blueprint, config, weights, options, &device)?),
+        Dtype::BF16 => Box::new(Decoder::<half::bf16>::load(blueprint, config, weights, options, &device)?),
+        _ => Box::new(Decoder::<f32>::load(blueprint, config, weights, options, &device)?),
+    })
 }

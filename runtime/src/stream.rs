@@ -8,7 +8,8 @@ use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::{Arc, PoisonError};
 
-use tilewright_codegen::kernel::{Launch, LaunchError, LaunchOn};
+use tilewright_codegen::error::LaunchError;
+use tilewright_codegen::kernel::{Launch, LaunchOn};
 
 use crate::device::Device;
 use crate::launch::{self, Compiled};

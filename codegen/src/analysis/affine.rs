@@ -121,12 +121,19 @@ impl AffineFacts {
             return;
         }
         let fact = self.scalar(op).unwrap_or_else(|| {
-            let (atom, range) = match op {
-                Op::ProgramId(axis) => (Atom::ProgramId(*axis), Range { min: 0, max: Range::ALL.max }),
-                Op::NumPrograms(axis) => (Atom::NumPrograms(*axis), Range { min: 1, max: Range::ALL.max }),
-                Op::ViewDim(view, axis) => (Atom::Dim(*view, *axis), Range { min: 0, max: Range::ALL.max }),
-                Op::Binary(op, a, b) => (Atom::Scalar(v), self.binary_range(*op, *a, *b)),
-                _ => (Atom::Scalar(v), Range::ALL),
+            let (atom, min) = if let Op::ProgramId(axis) = op {
+                (Atom::ProgramId(*axis), 0)
+            } else if let Op::NumPrograms(axis) = op {
+                (Atom::NumPrograms(*axis), 1)
+            } else if let Op::ViewDim(view, axis) = op {
+                (Atom::Dim(*view, *axis), 0)
+            } else {
+                (Atom::Scalar(v), Range::ALL.min)
+            };
+            let range = if let Op::Binary(op, a, b) = op {
+                self.binary_range(*op, *a, *b)
+            } else {
+                Range { min, ..Range::ALL }
             };
             ScalarFact { form: Affine::atom(atom), range }
         });
@@ -135,27 +142,23 @@ impl AffineFacts {
 
     /// The fact of an operation that makes a sum of multiples.
     fn scalar(&self, op: &Op) -> Option<ScalarFact> {
-        let get = |v: &Value| self.scalars.get(v);
-        let fact = match op {
-            Op::Const(c) => {
-                let x = c.to_i64();
-                ScalarFact { form: Affine::constant(x), range: Range { min: x, max: x } }
-            }
-            Op::Unary(UnaryOp::Neg, a) => get(a)?.scaled(-1),
-            Op::Binary(BinaryOp::Add, a, b) => get(a)?.plus(get(b)?),
-            Op::Binary(BinaryOp::Sub, a, b) => get(a)?.plus(&get(b)?.scaled(-1)),
-            Op::Binary(BinaryOp::Mul, a, b) => {
-                let (a, b) = (get(a)?, get(b)?);
-                match (a.form.as_constant(), b.form.as_constant()) {
-                    (_, Some(c)) => a.scaled(c),
-                    (Some(c), None) => b.scaled(c),
-                    (None, None) => return None,
-                }
-            }
-            Op::Binary(BinaryOp::Shl, a, b) => get(a)?.scaled(1 << (get(b)?.form.as_constant()? & 31)),
-            _ => return None,
-        };
-        Some(fact)
+        if let Op::Const(c) = op {
+            let x = c.to_i64();
+            return Some(ScalarFact { form: Affine::constant(x), range: Range { min: x, max: x } });
+        }
+        if let Op::Unary(UnaryOp::Neg, a) = op {
+            return Some(self.scalars.get(a)?.scaled(-1));
+        }
+        let Op::Binary(op, a, b) = op else { return None };
+        let (a, b) = (self.scalars.get(a)?, self.scalars.get(b)?);
+        match (op, a.form.as_constant(), b.form.as_constant()) {
+            (BinaryOp::Add, ..) => Some(a.plus(b)),
+            (BinaryOp::Sub, ..) => Some(a.plus(&b.scaled(-1))),
+            (BinaryOp::Mul, _, Some(c)) => Some(a.scaled(c)),
+            (BinaryOp::Mul, Some(c), None) => Some(b.scaled(c)),
+            (BinaryOp::Shl, _, Some(c)) => Some(a.scaled(1 << (c & 31))),
+            _ => None,
+        }
     }
 
     /// The range of an operation that makes no sum.

@@ -197,10 +197,12 @@ impl Folder<'_> {
     fn push(&mut self, value: Value, op: Op, loc: Loc, out: &mut Vec<Stmt>) {
         self.known.resize(self.func.values.len(), None);
         self.ops.resize(self.func.values.len(), None);
-        self.known[value.index()] = match op {
-            Op::Const(c) => Some(c),
-            Op::Splat(s, _) => self.known(s),
-            _ => None,
+        self.known[value.index()] = if let Op::Splat(scalar, _) = op {
+            self.known(scalar)
+        } else if let Op::Const(c) = op {
+            Some(c)
+        } else {
+            None
         };
         self.ops[value.index()] = Some(op.clone());
         out.push(Stmt { kind: StmtKind::Let { value, op }, loc });

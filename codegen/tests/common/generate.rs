@@ -14,7 +14,7 @@ const FILES: [&str; 3] = ["src/kernel.rs", "C:\\k.rs", "a b.rs"];
 const MAX_DEPTH: usize = 3;
 
 /// The parameters: `x` and `y` are views (read, written), then an i32, an f32 and a bool.
-pub fn function(choices: &[u32]) -> Func {
+pub(crate) fn function(choices: &[u32]) -> Func {
     let mut func = Func::new(if choices.len().is_multiple_of(2) { "random" } else { "not a word" });
     let view = |mutable| Type::View(ViewType { dtype: DType::F32, rank: 1, mutable });
     let scalar = |dtype| Type::Tile(TileType::scalar(dtype));
@@ -33,7 +33,8 @@ pub fn function(choices: &[u32]) -> Func {
     }
     let scope = func.params.iter().map(|p| p.value).collect();
     let mut generator = Generator { func, scope, choices: choices.iter(), depth: 0 };
-    let body = generator.block(Vec::new(), usize::MAX);
+    let mut body = generator.block(Vec::new(), usize::MAX);
+    generator.show_values(&mut body, 0);
     generator.func.body = body;
     generator.func
 }
@@ -67,12 +68,28 @@ impl Generator<'_> {
 
     fn of_type(&mut self, ty: Type) -> Value {
         let values = self.values(|t| t == ty);
-        self.pick(&values)
+        self.pick_value(&values)
+    }
+
+    /// Mostly a value defined lately, so that chains grow.
+    fn pick_value(&mut self, from: &[Value]) -> Value {
+        let lately = &from[from.len().saturating_sub(5)..];
+        if self.choose(4) == 0 { self.pick(from) } else { self.pick(lately) }
+    }
+
+    /// Prints two thirds of the values defined since `start`, or else no effect would depend on most of them.
+    fn show_values(&mut self, block: &mut Block, start: usize) {
+        for &v in &self.scope[start..] {
+            if self.func.ty(v).tile().is_some() && v.0 % 3 != 0 {
+                let kind = StmtKind::Print { label: String::new(), values: vec![v] };
+                block.stmts.push(Stmt { kind, loc: Loc::default() });
+            }
+        }
     }
 
     fn tile(&mut self) -> (Value, TileType) {
         let tiles = self.values(|t| t.tile().is_some());
-        let v = self.pick(&tiles);
+        let v = self.pick_value(&tiles);
         (v, self.func.tile_ty(v))
     }
 
@@ -238,7 +255,7 @@ impl Generator<'_> {
     fn region(&mut self, loc: Loc, out: &mut Vec<Stmt>) -> StmtKind {
         let n_carried = self.choose(3);
         let mut inits: Vec<Value> = (0..n_carried).map(|_| self.tile().0).collect();
-        let n_stmts = self.choose(8);
+        let n_stmts = self.choose(12);
         self.depth += 1;
         let kind = match self.choose(3) {
             0 => {
@@ -294,6 +311,9 @@ impl Generator<'_> {
     fn inner_block(&mut self, params: Vec<Value>, n_stmts: usize, yields: &[Type]) -> Block {
         let outer = self.scope.len();
         let mut block = self.block(params, n_stmts);
+        if self.choose(3) > 0 {
+            self.show_values(&mut block, outer);
+        }
         block.yields = yields.iter().map(|&ty| self.of_type(ty)).collect();
         self.scope.truncate(outer);
         block

@@ -1,4 +1,4 @@
 //! Random legal functions, and a plain interpreter to compare them by.
 
-pub mod generate;
-pub mod interpret;
+pub(crate) mod generate;
+pub(crate) mod interpret;

@@ -49,27 +49,25 @@ pub struct Access {
 impl AffineFacts {
     /// The form of the view that `op` makes; `None` if it makes none.
     pub(super) fn view_form(&self, op: &Op) -> Option<ViewForm> {
-        match op {
-            Op::ViewSelect(v, axis, at) => {
-                let mut form = self.view(*v)?.clone();
-                let mut axis = form.axes.remove(usize::from(*axis));
-                axis.start = axis.start.plus(self.form(*at)?);
-                form.selected.push(axis);
-                Some(form)
-            }
-            Op::ViewSlice(v, axis, start, _) => {
-                let mut form = self.view(*v)?.clone();
-                let axis = &mut form.axes[usize::from(*axis)];
-                axis.start = axis.start.plus(self.form(*start)?);
-                Some(form)
-            }
-            Op::ViewPermute(v, perm) => {
-                let mut form = self.view(*v)?.clone();
-                form.axes = perm.iter().map(|&p| form.axes[usize::from(p)].clone()).collect();
-                Some(form)
-            }
-            _ => None,
+        if let Op::ViewSelect(v, axis, at) = op {
+            let mut form = self.view(*v)?.clone();
+            let mut axis = form.axes.remove(usize::from(*axis));
+            axis.start = axis.start.plus(self.form(*at)?);
+            form.selected.push(axis);
+            return Some(form);
         }
+        if let Op::ViewSlice(v, axis, start, _) = op {
+            let mut form = self.view(*v)?.clone();
+            let axis = &mut form.axes[usize::from(*axis)];
+            axis.start = axis.start.plus(self.form(*start)?);
+            return Some(form);
+        }
+        if let Op::ViewPermute(v, perm) = op {
+            let mut form = self.view(*v)?.clone();
+            form.axes = perm.iter().map(|&p| form.axes[usize::from(p)].clone()).collect();
+            return Some(form);
+        }
+        None
     }
 
     /// Where an access at `offsets` of `view` falls in the parameter.

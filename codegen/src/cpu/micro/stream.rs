@@ -62,10 +62,14 @@ unsafe fn rows_block<S: Simd, E: Elem, const M: usize, const R: usize>(
         let mut v = 0;
         while v < per_line {
             let at = kk + v;
-            for r in 0..R {
-                let weights = E::load::<S>(w.add(r * w_row_bytes + at * E::BYTES));
-                for (i, row) in acc.iter_mut().enumerate() {
-                    row[r] = S::fma(weights, S::load(x.add(i * x_stride + at)), row[r]);
+            let mut weights = [S::splat(0.0); R];
+            for (r, v) in weights.iter_mut().enumerate() {
+                *v = E::load::<S>(w.add(r * w_row_bytes + at * E::BYTES));
+            }
+            for (i, row) in acc.iter_mut().enumerate() {
+                let xs = S::load(x.add(i * x_stride + at));
+                for (r, sum) in row.iter_mut().enumerate() {
+                    *sum = S::fma(weights[r], xs, *sum);
                 }
             }
             v += S::LANES;
@@ -95,7 +99,14 @@ unsafe fn rows_block<S: Simd, E: Elem, const M: usize, const R: usize>(
 /// All `m` rows of x against `R` rows of weights, in groups whose accumulators fit the registers: the weights of the later groups
 /// come from the cache.
 #[inline(always)]
-unsafe fn rows_groups<S: Simd, E: Elem, const R1: usize, const R2: usize, const R4: usize, const R8: usize>(
+unsafe fn rows_groups<
+    S: Simd,
+    E: Elem,
+    const R1: usize,
+    const R2: usize,
+    const R4: usize,
+    const R8: usize,
+>(
     m: usize,
     n_rows: usize,
     k: usize,

@@ -9,7 +9,7 @@ use crate::ir::{
     BinaryOp, Block, Const, DType, Func, MAX_RANK, Op, Param, ReduceOp, Shape, Stmt, StmtKind, TileType, Type,
     UnaryOp, Value, ViewFacts, ViewType,
 };
-use crate::launch::{Arg, DeviceLog, ViewArg};
+use crate::launch::{Arg, DeviceLog, RunError, ViewArg};
 
 /// A splitmix64 generator.
 pub(crate) struct Rng(pub u64);
@@ -286,6 +286,19 @@ fn fill(rng: &mut Rng, dtype: DType, n: usize) -> Vec<u8> {
         }
     }
     out
+}
+
+/// Runs a program that takes no views.
+pub(crate) fn run_plain(
+    program: &CpuProgram,
+    args: &[Arg],
+    grid: [u32; 3],
+    pid: [u32; 3],
+    arena: &mut Arena,
+    log: &dyn DeviceLog,
+) -> Result<(), RunError> {
+    // SAFETY: there are no views.
+    unsafe { super::super::run(program, args, grid, pid, arena, log) }
 }
 
 /// Memory of one machine: every buffer between guard bytes.

@@ -50,7 +50,9 @@ impl Parser<'_> {
             "permute_view" => Ok(Op::ViewPermute(self.value()?, self.perm()?)),
             "dim" => Ok(Op::ViewDim(self.value()?, self.axis()?)),
             "select_axis" => Ok(Op::ViewSelect(self.value()?, self.axis()?, self.keyed("at")?)),
-            "slice_axis" => Ok(Op::ViewSlice(self.value()?, self.axis()?, self.keyed("from")?, self.keyed("len")?)),
+            "slice_axis" => {
+                Ok(Op::ViewSlice(self.value()?, self.axis()?, self.keyed("from")?, self.keyed("len")?))
+            }
             "load" => {
                 let (view, offsets) = self.place()?;
                 let pad = self.keyed("pad")?;

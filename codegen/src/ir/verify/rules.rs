@@ -64,10 +64,11 @@ fn axis_of(what: &str, axis: u8, rank: usize, of: &str) -> Checked<usize> {
 }
 
 fn scalar_i32(func: &Func, what: &str, v: Value) -> Checked<()> {
-    match func.ty(v) {
-        Type::Tile(t) if t == TileType::scalar(DType::I32) => Ok(()),
-        other => fail(format!("{what} should be an i32 scalar, not {other}")),
+    let ty = func.ty(v);
+    if ty == Type::Tile(TileType::scalar(DType::I32)) {
+        return Ok(());
     }
+    fail(format!("{what} should be an i32 scalar, not {ty}"))
 }
 
 /// [`result_type`] without places.

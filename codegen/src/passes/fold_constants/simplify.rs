@@ -163,25 +163,28 @@ impl Folder<'_> {
     ) -> Option<Outcome> {
         let is_one = c == Const::from_f64(c.dtype, 1.0);
         let is_zero = |sign: f64| c == Const::from_f64(c.dtype, sign * 0.0);
-        match op {
-            BinaryOp::Mul | BinaryOp::Div if is_one => Some(Outcome::Value(x)),
-            // Not `x + 0.0`, which turns -0.0 into 0.0.
-            BinaryOp::Add if is_zero(-1.0) => Some(Outcome::Value(x)),
-            BinaryOp::Sub if is_zero(1.0) => Some(Outcome::Value(x)),
-            // Division by a power of two is multiplication by its reciprocal, when both are normal numbers.
-            BinaryOp::Div if c.dtype == DType::F32 => {
-                let y = c.to_f64() as f32;
-                let reciprocal = 1.0 / y;
-                let is_power_of_two = y.to_bits().trailing_zeros() >= 23;
-                if !(is_power_of_two && y.is_normal() && reciprocal.is_normal()) {
-                    return None;
-                }
-                let ty = self.func.tile_ty(x);
-                let factor = self.uniform(Const::from_f64(DType::F32, f64::from(reciprocal)), ty, loc, out);
-                Some(Outcome::Op(Op::Binary(BinaryOp::Mul, x, factor)))
-            }
-            _ => None,
+        // Not `x + 0.0`, which turns -0.0 into 0.0.
+        if (matches!(op, BinaryOp::Mul | BinaryOp::Div) && is_one)
+            || (op == BinaryOp::Add && is_zero(-1.0))
+            || (op == BinaryOp::Sub && is_zero(1.0))
+        {
+            return Some(Outcome::Value(x));
         }
+        // Division by a power of two is multiplication by its reciprocal, when both are normal numbers.
+        let y = c.to_f64() as f32;
+        let reciprocal = 1.0 / y;
+        let is_power_of_two = y.to_bits().trailing_zeros() >= 23;
+        if !(op == BinaryOp::Div
+            && c.dtype == DType::F32
+            && is_power_of_two
+            && y.is_normal()
+            && reciprocal.is_normal())
+        {
+            return None;
+        }
+        let ty = self.func.tile_ty(x);
+        let factor = self.uniform(Const::from_f64(DType::F32, f64::from(reciprocal)), ty, loc, out);
+        Some(Outcome::Op(Op::Binary(BinaryOp::Mul, x, factor)))
     }
 
     fn select(&self, c: Value, a: Value, b: Value) -> Outcome {
@@ -279,11 +282,10 @@ fn shape_of(ty: Type) -> Shape {
 }
 
 fn is_no_op(func: &Func, op: &Op, a: Value, shape: Shape) -> bool {
-    match op {
-        Op::Broadcast(..) | Op::Reshape(..) => func.tile_ty(a).shape == shape,
-        Op::Permute(_, perm) => is_identity(perm),
-        _ => false,
+    if let Op::Permute(_, perm) = op {
+        return is_identity(perm);
     }
+    matches!(op, Op::Broadcast(..) | Op::Reshape(..)) && func.tile_ty(a).shape == shape
 }
 
 fn is_identity(perm: &[u8]) -> bool {

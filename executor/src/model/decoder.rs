@@ -1,0 +1,302 @@
+//! A decoder-only transformer on a device: weights, paged KV memory, scratch, and the forward pass over them.
+//!
+//! One pass runs the new tokens of several sequences, concatenated, through all layers:
+//!
+//! ```text
+//! ids ─embedding─▶ x ┬─norm─▶ h ─qkv─▶ q,k,v ─rope_write─▶ q, pages ─attention─▶ a ─output─▶ +x
+//!                    └─norm─▶ h ─gate_up─▶ m ─down─▶ +x        per layer        x ─norm─▶ h ─head─▶ logits
+//! ```
+//!
+//! Activations are f32. Long prompts run in passes of at most [`PASS_TOKENS`] tokens, which bounds the scratch memory; the
+//! pages carry what one pass leaves to the next.
+
+use tilewright_codegen::tensor::TensorRef;
+use tilewright_kernels::attention_paged::Pages;
+use tilewright_kernels::epilogue::Epilogue;
+use tilewright_kernels::rope::RopeWrite;
+use tilewright_runtime::{Buffer, Device};
+
+use super::LoadOptions;
+use super::blueprint::Blueprint;
+use super::plan::Plan;
+use super::profile::{Profile, Work};
+use super::runner::{Heads, Runner, device, head_norm};
+use super::scratch::Scratch;
+use super::tensors::{Tensors, WeightElem};
+use crate::config::ModelConfig;
+use crate::error::Result;
+use crate::forward::{Ceilings, Chunk, Forward, ForwardLimits, KernelInfo, KernelTime, LogitRows, Profiling, Step};
+use crate::kv_cache::{KvCache, KvLayout};
+use crate::weights::Weights;
+
+/// Most tokens of one pass.
+const PASS_TOKENS: usize = 1024;
+
+/// Keys and values of one layer: `[n_pages, n_kv_heads, page_tokens, head_dim]` each.
+struct LayerPages<W> {
+    k: Buffer<W>,
+    v: Buffer<W>,
+}
+
+/// A model with weights of element type `W`; its pages have the same.
+pub(super) struct Decoder<W> {
+    config: ModelConfig,
+    limits: ForwardLimits,
+    tensors: Tensors<W>,
+    pages: Vec<LayerPages<W>>,
+    inv_freq: Buffer<f32>,
+    rope_factor: f32,
+    scratch: Scratch,
+    runner: Runner,
+}
+
+impl<W: WeightElem> Decoder<W> {
+    /// Places the weights and allocates pages.
+    ///
+    /// # Errors
+    /// A tensor that is missing or does not fit the configuration, or memory that cannot be had.
+    pub(super) fn load(
+        blueprint: &Blueprint,
+        config: &ModelConfig,
+        weights: &Weights,
+        options: &LoadOptions,
+        on: &Device,
+    ) -> Result<Self> {
+        let layout = KvLayout { element_bytes: size_of::<W>(), ..options.kv_layout };
+        let page_elements = options.n_kv_pages * layout.n_kv_heads * layout.page_tokens * layout.head_dim;
+        let zeros = || Buffer::zeros(page_elements).map_err(device);
+        let pages =
+            (0..config.n_layers).map(|_| Ok(LayerPages { k: zeros()?, v: zeros()? })).collect::<Result<_>>()?;
+        let rope = config.rope_table();
+        Ok(Self {
+            tensors: Tensors::load(blueprint, config, weights)?,
+            pages,
+            inv_freq: Buffer::from_slice(&rope.inv_freq).map_err(device)?,
+            rope_factor: rope.attention_scaling,
+            scratch: Scratch::new(config)?,
+            runner: Runner { stream: on.stream(), plan: Plan::for_cpu(), profile: Profile::new() },
+            limits: ForwardLimits {
+                vocab_size: config.vocab_size,
+                context_tokens: config.max_position_embeddings,
+                kv_layout: layout,
+                n_kv_pages: options.n_kv_pages,
+            },
+            config: config.clone(),
+        })
+    }
+
+    fn heads(&self) -> Heads {
+        Heads {
+            n_kv_heads: self.config.n_kv_heads,
+            group: self.config.n_heads / self.config.n_kv_heads,
+            head_dim: self.config.head_dim,
+            page_tokens: self.limits.kv_layout.page_tokens,
+        }
+    }
+
+    /// Runs chunks of at most [`PASS_TOKENS`] tokens in all through the layers; the hidden state of every token stays in scratch.
+    fn layers(&mut self, kv: &KvCache, chunks: &[Chunk<'_>]) -> Result<()> {
+        let rows = chunks.iter().map(|chunk| chunk.tokens.len()).sum();
+        let heads = self.heads();
+        let eps = self.config.rms_norm_eps as f32;
+        let threads = self.runner.stream.device().threads();
+        self.scratch.prepare(&self.config, kv, chunks, heads, threads)?;
+        let Self { config, tensors, pages, inv_freq, scratch, runner, limits, .. } = self;
+        let hidden = config.hidden_size;
+        runner.embed(&scratch.ids, &tensors.embedding, &mut scratch.x, rows, hidden)?;
+        let table = [&mut scratch.cos, &mut scratch.sin];
+        runner.rope_table(&scratch.positions, inv_freq, table, rows, self.rope_factor)?;
+        for (index, (layer, cache)) in tensors.layers.iter().zip(pages).enumerate() {
+            runner.norm("rms_norm", &scratch.x, 0, &layer.attention_norm, &mut scratch.h, 0, rows, eps)?;
+            let [q, k, v] = &layer.qkv;
+            runner.linear("q_proj", q, &scratch.h, &mut scratch.q, rows, Epilogue::NONE)?;
+            runner.linear("k_proj", k, &scratch.h, &mut scratch.k, rows, Epilogue::NONE)?;
+            runner.linear("v_proj", v, &scratch.h, &mut scratch.v, rows, Epilogue::NONE)?;
+            rope_write(runner, scratch, cache, layer.qk_norm.as_ref(), heads, limits.n_kv_pages, rows, eps)?;
+            attend(runner, scratch, cache, chunks, heads, limits.n_kv_pages, rows, config.sliding_window[index])?;
+            let residual = Epilogue::RESIDUAL;
+            runner.linear("o_proj", &layer.attention_output, &scratch.a, &mut scratch.x, rows, residual)?;
+            runner.norm("rms_norm", &scratch.x, 0, &layer.feed_forward_norm, &mut scratch.h, 0, rows, eps)?;
+            runner.gate_up(&layer.gate_up, &scratch.h, &mut scratch.m, &mut scratch.spare, rows)?;
+            runner.linear("down_proj", &layer.down, &scratch.m, &mut scratch.x, rows, residual)?;
+        }
+        Ok(())
+    }
+
+    /// The logits of rows `wanted` of the last pass.
+    fn head(&mut self, wanted: &[usize], logits: &mut [f32]) -> Result<()> {
+        let eps = self.config.rms_norm_eps as f32;
+        let (hidden, vocab) = (self.config.hidden_size, self.config.vocab_size);
+        let Self { tensors, scratch, runner, .. } = self;
+        // Runs of neighbouring rows are normalised in one launch.
+        let mut at = 0;
+        while at < wanted.len() {
+            let run = wanted[at..].iter().enumerate().take_while(|&(i, &row)| row == wanted[at] + i).count();
+            runner.norm("final_norm", &scratch.x, wanted[at], &tensors.final_norm, &mut scratch.h, at, run, eps)?;
+            at += run;
+        }
+        let weight = tensors.head.as_ref().unwrap_or(&tensors.embedding);
+        runner.product("lm_head", [wanted.len(), vocab, hidden], &scratch.h, (weight, None), logits, Epilogue::NONE)
+    }
+}
+
+#[expect(clippy::too_many_arguments, reason = "the parts of one layer's step")]
+fn rope_write<W: WeightElem>(
+    runner: &mut Runner,
+    scratch: &mut Scratch,
+    cache: &mut LayerPages<W>,
+    qk_norm: Option<&[Buffer<f32>; 2]>,
+    heads: Heads,
+    n_pages: usize,
+    rows: usize,
+    eps: f32,
+) -> Result<()> {
+    let Heads { n_kv_heads, group, head_dim, page_tokens } = heads;
+    let pairs = head_dim / 2;
+    let kv = [rows, n_kv_heads, 2, pairs];
+    let pages = [n_pages, n_kv_heads, page_tokens, 2, pairs];
+    let weight = |index: usize| match qk_norm {
+        Some(norms) => norms[index].view([2, pairs]).map_err(device),
+        None => TensorRef::from_slice(&[], [0, 0]).map_err(device),
+    };
+    runner.rope_write(RopeWrite {
+        q: scratch.q.view_mut([rows, n_kv_heads * group, 2, pairs]).map_err(device)?,
+        k: scratch.k.view(kv).map_err(device)?,
+        v: scratch.v.view(kv).map_err(device)?,
+        cos: scratch.cos.view([rows, pairs]).map_err(device)?,
+        sin: scratch.sin.view([rows, pairs]).map_err(device)?,
+        slots: scratch.slots.view([rows]).map_err(device)?,
+        q_norm: weight(0)?,
+        k_norm: weight(1)?,
+        k_pages: cache.k.view_mut(pages).map_err(device)?,
+        v_pages: cache.v.view_mut(pages).map_err(device)?,
+        eps,
+        norm: head_norm(qk_norm),
+    })
+}
+
+#[expect(clippy::too_many_arguments, reason = "the parts of one layer's step")]
+fn attend<W: WeightElem>(
+    runner: &mut Runner,
+    scratch: &mut Scratch,
+    cache: &LayerPages<W>,
+    chunks: &[Chunk<'_>],
+    heads: Heads,
+    n_pages: usize,
+    rows: usize,
+    window: Option<usize>,
+) -> Result<()> {
+    let Heads { n_kv_heads, group, head_dim, page_tokens } = heads;
+    let dims = [n_pages, n_kv_heads, page_tokens, head_dim];
+    let pages = Pages {
+        k: cache.k.view(dims).map_err(device)?,
+        v: cache.v.view(dims).map_err(device)?,
+        table: scratch.page_table.view([chunks.len(), scratch.max_pages]).map_err(device)?,
+        lengths: scratch.lengths.view([chunks.len()]).map_err(device)?,
+    };
+    let (mut flops, mut bytes) = (0.0, 0.0);
+    for chunk in chunks {
+        let total = chunk.start + chunk.tokens.len();
+        let visible = |position: usize| window.map_or(position + 1, |w| w.min(position + 1));
+        let seen: usize = (chunk.start..total).map(visible).sum();
+        flops += (4 * n_kv_heads * group * head_dim * seen) as f64;
+        bytes += (2 * n_kv_heads * head_dim * visible(total - 1).max(chunk.tokens.len()) * size_of::<W>()) as f64;
+    }
+    let work = Work { flops, bytes };
+    if chunks.iter().all(|chunk| chunk.tokens.len() == 1) {
+        let n_splits = scratch.n_splits;
+        let parts = [&mut scratch.partial, &mut scratch.stats];
+        return runner.attend_step(heads, &scratch.q, pages, parts, n_splits, rows, &mut scratch.a, window, work);
+    }
+    let starts = scratch.starts.view([chunks.len() + 1]).map_err(device)?;
+    let longest = chunks.iter().map(|chunk| chunk.tokens.len()).max().unwrap_or(0);
+    runner.attend_prompt(heads, &scratch.q, pages, starts, rows, longest, &mut scratch.a, window, work)
+}
+
+/// Cuts chunks into passes of at most [`PASS_TOKENS`] tokens; each piece knows where its rows of logits go.
+fn passes<'a>(batch: &[Chunk<'a>]) -> Vec<Vec<Chunk<'a>>> {
+    let mut passes: Vec<Vec<Chunk<'a>>> = vec![Vec::new()];
+    let mut room = PASS_TOKENS;
+    for chunk in batch {
+        let mut rest = *chunk;
+        while !rest.tokens.is_empty() {
+            if room == 0 {
+                passes.push(Vec::new());
+                room = PASS_TOKENS;
+            }
+            let (now, later) = rest.tokens.split_at(rest.tokens.len().min(room));
+            if let Some(pass) = passes.last_mut() {
+                pass.push(Chunk { tokens: now, ..rest });
+            }
+            room -= now.len();
+            rest = Chunk { seq: rest.seq, start: rest.start + now.len(), tokens: later };
+        }
+    }
+    passes
+}
+
+impl<W: WeightElem> Forward for Decoder<W> {
+    fn limits(&self) -> ForwardLimits {
+        self.limits
+    }
+
+    fn prefill(&mut self, kv: &KvCache, batch: &[Chunk<'_>], rows: LogitRows, logits: &mut [f32]) -> Result<()> {
+        let vocab = self.config.vocab_size;
+        let mut rest = logits;
+        for pass in passes(batch) {
+            self.layers(kv, &pass)?;
+            let mut wanted = Vec::new();
+            let mut row = 0;
+            for chunk in &pass {
+                let is_last = chunk.start + chunk.tokens.len() == kv.n_tokens(chunk.seq);
+                match rows {
+                    LogitRows::Every => wanted.extend(row..row + chunk.tokens.len()),
+                    LogitRows::Last if is_last => wanted.push(row + chunk.tokens.len() - 1),
+                    LogitRows::Last => {}
+                }
+                row += chunk.tokens.len();
+            }
+            let (now, later) = rest.split_at_mut(wanted.len() * vocab);
+            if !wanted.is_empty() {
+                self.head(&wanted, now)?;
+            }
+            rest = later;
+        }
+        Ok(())
+    }
+
+    fn decode(&mut self, kv: &KvCache, batch: &[Step], logits: &mut [f32]) -> Result<()> {
+        let vocab = self.config.vocab_size;
+        for (steps, logits) in batch.chunks(PASS_TOKENS).zip(logits.chunks_mut(PASS_TOKENS * vocab)) {
+            let chunks: Vec<Chunk<'_>> = steps
+                .iter()
+                .map(|step| Chunk { seq: step.seq, start: step.position, tokens: std::slice::from_ref(&step.token) })
+                .collect();
+            self.layers(kv, &chunks)?;
+            let wanted: Vec<usize> = (0..steps.len()).collect();
+            self.head(&wanted, logits)?;
+        }
+        Ok(())
+    }
+
+    fn workspace_bytes(&self) -> u64 {
+        self.scratch.bytes()
+    }
+
+    fn kernels(&self) -> Vec<KernelInfo> {
+        self.runner.plan.infos()
+    }
+
+    fn set_profiling(&mut self, profiling: Profiling) {
+        self.runner.profile.set(profiling);
+    }
+
+    fn take_kernel_times(&mut self) -> Vec<KernelTime> {
+        self.runner.profile.take()
+    }
+
+    fn measure_ceilings(&mut self) -> Result<Ceilings> {
+        let measured = tilewright_autotune::ceiling::measure_cpu(self.runner.stream.device().threads());
+        Ok(Ceilings { memory_bytes_per_s: measured.bytes_per_s, flops_per_s: measured.flops_per_s })
+    }
+}

@@ -1,0 +1,83 @@
+//! Which schedule each launch of the model uses, and who chose it.
+//!
+//! The first launch of a step at a number of rows looks its schedule up in the tuning records and keeps the answer; rows are
+//! bucketed by powers of two, so a growing prompt does not look up again and again. Where no record fits, the kernel's default
+//! serves. Dimensions that the problem fixes (head size, row length) are set in either case.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use tilewright_autotune::fingerprint::Fingerprint;
+use tilewright_autotune::library::{Library, Lookup};
+use tilewright_autotune::problem::{Bucket, Subject};
+use tilewright_codegen::kernel::Kernel;
+use tilewright_codegen::schedule::Schedule;
+
+use crate::forward::{KernelInfo, ScheduleSource};
+
+/// What a lookup needs beside the kernel.
+pub(super) struct Ask {
+    /// The bucket of the problem as the tuner names it.
+    pub(super) bucket: Bucket,
+    /// Knobs that the problem fixes, record or not.
+    pub(super) fixed: Vec<(&'static str, usize)>,
+}
+
+/// The schedules chosen so far.
+pub(super) struct Plan {
+    library: Library,
+    device: Fingerprint,
+    chosen: HashMap<(&'static str, u32), Rc<Schedule>>,
+    /// In the order of first use, which is the order of the path.
+    infos: Vec<KernelInfo>,
+}
+
+impl Plan {
+    /// A plan for this machine's CPU, with the user's records before the shipped ones.
+    pub(super) fn for_cpu() -> Self {
+        Self {
+            library: Library::for_user(),
+            device: Fingerprint::host_cpu(),
+            chosen: HashMap::new(),
+            infos: Vec::new(),
+        }
+    }
+
+    /// The schedule of the step `name` for `rows` rows; `ask` describes the problem the first time.
+    pub(super) fn schedule(
+        &mut self,
+        name: &'static str,
+        rows: usize,
+        ask: impl FnOnce() -> (Kernel, Ask),
+    ) -> Rc<Schedule> {
+        let key = (name, rows.next_power_of_two().trailing_zeros());
+        if let Some(known) = self.chosen.get(&key) {
+            return Rc::clone(known);
+        }
+        let (kernel, ask) = ask();
+        let subject = Subject { kernel: kernel.name, source_hash: kernel.source.hash, space: &kernel.knobs };
+        let lookup = self.library.lookup(&subject, &ask.bucket, &self.device);
+        let mut schedule = lookup.schedule().unwrap_or(&kernel.default).clone();
+        for &(knob, value) in &ask.fixed {
+            schedule = schedule.with(knob, i64::try_from(value).unwrap_or(i64::MAX));
+        }
+        let source = match &lookup {
+            Lookup::Found(found) => ScheduleSource::Record(found.origin.clone()),
+            Lookup::Default(_) => ScheduleSource::Default,
+        };
+        let label = if name.starts_with(kernel.name) { name.to_owned() } else { format!("{} ({name})", kernel.name) };
+        self.infos.push(KernelInfo {
+            name: format!("{label}, up to {} rows", rows.next_power_of_two()),
+            schedule: schedule.to_string(),
+            source,
+        });
+        let schedule = Rc::new(schedule);
+        self.chosen.insert(key, Rc::clone(&schedule));
+        schedule
+    }
+
+    /// Every schedule in use, in the order of the path.
+    pub(super) fn infos(&self) -> Vec<KernelInfo> {
+        self.infos.clone()
+    }
+}

@@ -1,0 +1,65 @@
+//! Times of single launches, gathered by kernel while profiling is on.
+
+use std::time::Instant;
+
+use crate::forward::{KernelTime, Profiling};
+
+/// Least work of a launch.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Work {
+    /// Floating-point operations, a multiply-add counted as two.
+    pub(super) flops: f64,
+    /// Bytes that must be read or written.
+    pub(super) bytes: f64,
+}
+
+/// Kernel times so far.
+#[derive(Debug)]
+pub(super) struct Profile {
+    mode: Profiling,
+    times: Vec<KernelTime>,
+}
+
+impl Profile {
+    /// Nothing gathered, profiling off.
+    pub(super) fn new() -> Self {
+        Self { mode: Profiling::Off, times: Vec::new() }
+    }
+
+    /// Starts or stops timing.
+    pub(super) fn set(&mut self, mode: Profiling) {
+        self.mode = mode;
+    }
+
+    /// Runs a launch, timed when profiling is on.
+    pub(super) fn launch<R>(&mut self, name: &'static str, work: Work, run: impl FnOnce() -> R) -> R {
+        match self.mode {
+            Profiling::Off => run(),
+            Profiling::On => {
+                let started = Instant::now();
+                let out = run();
+                self.add(name, work, started.elapsed().as_secs_f64());
+                out
+            }
+        }
+    }
+
+    fn add(&mut self, name: &str, work: Work, seconds: f64) {
+        let index = self.times.iter().position(|t| t.name == name).unwrap_or_else(|| {
+            self.times.push(KernelTime { name: name.to_owned(), n_calls: 0, seconds: 0.0, bytes: 0.0, flops: 0.0 });
+            self.times.len() - 1
+        });
+        let time = &mut self.times[index];
+        time.n_calls += 1;
+        time.seconds += seconds;
+        time.bytes += work.bytes;
+        time.flops += work.flops;
+    }
+
+    /// What was gathered since the last call, longest first.
+    pub(super) fn take(&mut self) -> Vec<KernelTime> {
+        let mut times = std::mem::take(&mut self.times);
+        times.sort_by(|a, b| b.seconds.total_cmp(&a.seconds));
+        times
+    }
+}

@@ -1,0 +1,349 @@
+//! The steps of a forward pass as launches: each picks kernel and schedule for its number of rows, and is timed when asked.
+
+use tilewright_autotune::problem::Bucket;
+use tilewright_codegen::kernel::Kernel;
+use tilewright_codegen::tensor::TensorRef;
+use tilewright_kernels::attention::Mask;
+use tilewright_kernels::attention_paged::Pages;
+use tilewright_kernels::epilogue::{Activation, Epilogue};
+use tilewright_kernels::host::pin;
+use tilewright_kernels::matmul::Layout;
+use tilewright_kernels::rope::{HeadNorm, RopeWrite};
+use tilewright_kernels::{
+    attention_decode, attention_paged, embedding, matmul, matvec, rms_norm, rope, swiglu,
+};
+use tilewright_runtime::{Buffer, Stream};
+
+use super::plan::{Ask, Plan};
+use super::profile::{Profile, Work};
+use super::tensors::{Linear, WeightElem};
+use crate::error::{Error, Result};
+
+/// Up to this many rows the weights are streamed through the small-M kernels.
+const STREAMED_ROWS: usize = 8;
+
+/// Launches the steps of one model.
+pub(super) struct Runner {
+    pub(super) stream: Stream,
+    pub(super) plan: Plan,
+    pub(super) profile: Profile,
+}
+
+/// Extents that attention needs.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Heads {
+    pub(super) n_kv_heads: usize,
+    /// Query heads per key/value head.
+    pub(super) group: usize,
+    pub(super) head_dim: usize,
+    pub(super) page_tokens: usize,
+}
+
+/// Wraps a device error.
+pub(super) fn device(error: impl std::error::Error + Send + Sync + 'static) -> Error {
+    Error::Forward(Box::new(error))
+}
+
+fn size<W>() -> f64 {
+    size_of::<W>() as f64
+}
+
+fn bucket<W: WeightElem>(extents: &[(&str, usize)]) -> Bucket {
+    let extents: Vec<(&str, i64)> = extents.iter().map(|&(n, v)| (n, i64::try_from(v).unwrap_or(i64::MAX))).collect();
+    Bucket::new(W::DTYPE.name(), &extents)
+}
+
+/// A kernel with pinned dimensions, and the question for its record.
+fn pinned(kernel: Kernel, bucket: Bucket, fixed: Vec<(&'static str, usize)>) -> (Kernel, Ask) {
+    (pin(kernel, &fixed), Ask { bucket, fixed })
+}
+
+impl Runner {
+    /// `y [rows, width] = table[ids]`.
+    pub(super) fn embed<W: WeightElem>(
+        &mut self,
+        ids: &Buffer<i32>,
+        table: &Buffer<W>,
+        y: &mut Buffer<f32>,
+        rows: usize,
+        width: usize,
+    ) -> Result<()> {
+        let Self { stream, plan, profile } = self;
+        let schedule = plan.schedule("embedding", rows, || {
+            pinned(embedding::embedding::kernel::<f32, W>(), bucket::<W>(&[("t", rows), ("h", width)]), Vec::new())
+        });
+        let n_table = table.len() / width;
+        let work = Work { flops: 0.0, bytes: (rows * width) as f64 * (size::<W>() + 4.0) };
+        let (ids, table) = (ids.view([rows]).map_err(device)?, table.view([n_table, width]).map_err(device)?);
+        let y = y.view_mut([rows, width]).map_err(device)?;
+        profile.launch("embedding", work, || embedding::run(&*stream, &schedule, ids, table, y)).map_err(device)
+    }
+
+    /// `y [rows, width] = norm(x) weight`, row by row, reading `x` from row `x_row`.
+    #[expect(clippy::too_many_arguments, reason = "operands and extents of one launch")]
+    pub(super) fn norm(
+        &mut self,
+        name: &'static str,
+        x: &Buffer<f32>,
+        x_row: usize,
+        weight: &Buffer<f32>,
+        y: &mut Buffer<f32>,
+        y_row: usize,
+        rows: usize,
+        eps: f32,
+    ) -> Result<()> {
+        let width = weight.len();
+        let Self { stream, plan, profile } = self;
+        let schedule = plan.schedule(name, rows, || {
+            let ask = bucket::<f32>(&[("r", rows), ("n", width)]);
+            pinned(rms_norm::rms_norm::kernel::<f32, f32>(), ask, vec![("N", width)])
+        });
+        let work = Work { flops: (4 * rows * width) as f64, bytes: (8 * rows * width) as f64 };
+        let x = x.view_at(x_row * width, [rows, width]).map_err(device)?;
+        let y = y.view_mut_at(y_row * width, [rows, width]).map_err(device)?;
+        let weight = weight.view([width]).map_err(device)?;
+        profile.launch(name, work, || rms_norm::run(&*stream, &schedule, x, weight, y, eps)).map_err(device)
+    }
+
+    /// `y = epilogue(x weight^T + bias)`.
+    pub(super) fn linear<W: WeightElem>(
+        &mut self,
+        name: &'static str,
+        layer: &Linear<W>,
+        x: &Buffer<f32>,
+        y: &mut Buffer<f32>,
+        rows: usize,
+        epilogue: Epilogue,
+    ) -> Result<()> {
+        let bias = layer.bias.as_ref();
+        let epilogue = Epilogue { bias: bias.is_some(), ..epilogue };
+        self.product(name, [rows, layer.n_out, layer.n_in], x, (&layer.weight, bias), y.as_mut_slice().map_err(device)?, epilogue)
+    }
+
+    /// As [`Runner::linear`], from bare operands of extents `[m, n, k]`.
+    pub(super) fn product<W: WeightElem>(
+        &mut self,
+        name: &'static str,
+        [m, n, k]: [usize; 3],
+        x: &Buffer<f32>,
+        (weight, bias): (&Buffer<W>, Option<&Buffer<W>>),
+        y: &mut [f32],
+        epilogue: Epilogue,
+    ) -> Result<()> {
+        let Self { stream, plan, profile } = self;
+        let work = Work {
+            flops: 2.0 * m as f64 * n as f64 * k as f64,
+            bytes: (n * k) as f64 * size::<W>() + 4.0 * (m * k + m * n) as f64,
+        };
+        let x = x.view([m, k]).map_err(device)?;
+        let w = weight.view([n, k]).map_err(device)?;
+        let bias = match bias {
+            Some(bias) => bias.view([n]).map_err(device)?,
+            None => TensorRef::from_slice(&[], [0]).map_err(device)?,
+        };
+        let y = tilewright_codegen::tensor::TensorMut::from_slice(&mut y[..m * n], [m, n]).map_err(device)?;
+        let ask = || bucket::<W>(&[("m", m), ("n", n), ("k", k)]);
+        if m <= STREAMED_ROWS {
+            let schedule = plan.schedule(name, m, || {
+                let kernel = matvec::matvec::kernel::<f32, W>(epilogue, Layout::OutIn);
+                (kernel, Ask { bucket: ask(), fixed: vec![("BM", m.next_power_of_two())] })
+            });
+            let run = || matvec::run(&*stream, &schedule, x, w, bias, y, epilogue, Layout::OutIn);
+            profile.launch(name, work, run).map_err(device)
+        } else {
+            let schedule = plan.schedule(name, m, || {
+                let kernel = matmul::matmul::kernel::<f32, W>(epilogue, Layout::OutIn);
+                (kernel, Ask { bucket: ask(), fixed: Vec::new() })
+            });
+            let run = || matmul::run(&*stream, &schedule, x, w, bias, y, epilogue, Layout::OutIn);
+            profile.launch(name, work, run).map_err(device)
+        }
+    }
+
+    /// `y = silu(x gate^T) * (x up^T)`; `spare` is used when the projections have biases.
+    pub(super) fn gate_up<W: WeightElem>(
+        &mut self,
+        [gate, up]: &[Linear<W>; 2],
+        x: &Buffer<f32>,
+        y: &mut Buffer<f32>,
+        spare: &mut Buffer<f32>,
+        rows: usize,
+    ) -> Result<()> {
+        let (m, n, k) = (rows, gate.n_out, gate.n_in);
+        if gate.bias.is_some() {
+            self.linear("gate", gate, x, spare, rows, Epilogue::NONE)?;
+            // The up projection lands behind the gate, so that one buffer serves both.
+            let (first, second) = spare.as_mut_slice().map_err(device)?.split_at_mut(m * n);
+            let bias = Epilogue { bias: up.bias.is_some(), ..Epilogue::NONE };
+            self.product("up", [m, n, k], x, (&up.weight, up.bias.as_ref()), second, bias)?;
+            let Self { stream, plan, profile } = self;
+            let schedule = plan.schedule("swiglu", m, || {
+                let ask = bucket::<f32>(&[("r", m), ("n", n)]);
+                pinned(swiglu::swiglu::kernel::<f32>(Activation::Silu), ask, Vec::new())
+            });
+            let g = TensorRef::from_slice(first, [m, n]).map_err(device)?;
+            let u = TensorRef::from_slice(&second[..m * n], [m, n]).map_err(device)?;
+            let y = y.view_mut([m, n]).map_err(device)?;
+            let work = Work { flops: (5 * m * n) as f64, bytes: (12 * m * n) as f64 };
+            return profile
+                .launch("swiglu", work, || swiglu::run(&*stream, &schedule, g, u, y, Activation::Silu))
+                .map_err(device);
+        }
+        let Self { stream, plan, profile } = self;
+        let work = Work {
+            flops: 4.0 * m as f64 * n as f64 * k as f64,
+            bytes: 2.0 * (n * k) as f64 * size::<W>() + 4.0 * (m * k + m * n) as f64,
+        };
+        let x = x.view([m, k]).map_err(device)?;
+        let (g, u) = (gate.weight.view([n, k]).map_err(device)?, up.weight.view([n, k]).map_err(device)?);
+        let y = y.view_mut([m, n]).map_err(device)?;
+        let ask = || bucket::<W>(&[("m", m), ("n", n), ("k", k)]);
+        let (silu, layout) = (Activation::Silu, Layout::OutIn);
+        if m <= STREAMED_ROWS {
+            let schedule = plan.schedule("gate_up", m, || {
+                let kernel = matvec::matvec_gated::kernel::<f32, W>(silu, layout);
+                (kernel, Ask { bucket: ask(), fixed: vec![("BM", m.next_power_of_two())] })
+            });
+            let run = || matvec::run_gated(&*stream, &schedule, x, g, u, y, silu, layout);
+            profile.launch("gate_up", work, run).map_err(device)
+        } else {
+            let schedule = plan.schedule("gate_up", m, || {
+                let kernel = matmul::matmul_gated::kernel::<f32, W>(silu, layout);
+                (kernel, Ask { bucket: ask(), fixed: Vec::new() })
+            });
+            let run = || matmul::run_gated(&*stream, &schedule, x, g, u, y, silu, layout);
+            profile.launch("gate_up", work, run).map_err(device)
+        }
+    }
+
+    /// Cosines and sines of every row's position.
+    pub(super) fn rope_table(
+        &mut self,
+        positions: &Buffer<i32>,
+        inv_freq: &Buffer<f32>,
+        [cos, sin]: [&mut Buffer<f32>; 2],
+        rows: usize,
+        factor: f32,
+    ) -> Result<()> {
+        let pairs = inv_freq.len();
+        let Self { stream, plan, profile } = self;
+        let schedule = plan.schedule("rope_table", rows, || {
+            let ask = bucket::<f32>(&[("t", rows), ("d", 2 * pairs)]);
+            pinned(rope::rope_table::kernel(), ask, vec![("HD", pairs)])
+        });
+        let work = Work { flops: (2 * rows * pairs) as f64, bytes: (8 * rows * pairs) as f64 };
+        let positions = positions.view([rows]).map_err(device)?;
+        let inv_freq = inv_freq.view([pairs]).map_err(device)?;
+        let cos = cos.view_mut([rows, pairs]).map_err(device)?;
+        let sin = sin.view_mut([rows, pairs]).map_err(device)?;
+        let run = || rope::run_table(&*stream, &schedule, positions, inv_freq, cos, sin, factor);
+        profile.launch("rope_table", work, run).map_err(device)
+    }
+
+    /// Head norms, rotation, and the write of keys and values into their pages.
+    pub(super) fn rope_write<W: WeightElem>(
+        &mut self,
+        args: RopeWrite<'_, f32, f32, W>,
+    ) -> Result<()> {
+        let [rows, n_heads, _, pairs] = args.q.dims();
+        let n_kv_heads = args.k.dims()[1];
+        let Self { stream, plan, profile } = self;
+        let norm = args.norm;
+        let schedule = plan.schedule("rope_write", rows, || {
+            let ask = bucket::<W>(&[("t", rows), ("hq", n_heads), ("hkv", n_kv_heads), ("d", 2 * pairs)]);
+            let fixed = vec![("HQ", n_heads), ("HKV", n_kv_heads), ("HD", pairs)];
+            pinned(rope::rope_write::kernel::<f32, f32, W>(norm), ask, fixed)
+        });
+        let elements = (rows * (n_heads + n_kv_heads) * 2 * pairs) as f64;
+        let work = Work { flops: 3.0 * elements, bytes: 8.0 * elements };
+        profile.launch("rope_write", work, || rope::run_write(&*stream, &schedule, args)).map_err(device)
+    }
+
+    /// Attention of new tokens over their sequences' pages.
+    #[expect(clippy::too_many_arguments, reason = "operands and extents of one launch")]
+    pub(super) fn attend_prompt<W: WeightElem>(
+        &mut self,
+        heads: Heads,
+        q: &Buffer<f32>,
+        pages: Pages<'_, W>,
+        starts: TensorRef<'_, i32, 1>,
+        rows: usize,
+        max_tokens: usize,
+        o: &mut Buffer<f32>,
+        window: Option<usize>,
+        work: Work,
+    ) -> Result<()> {
+        let Heads { n_kv_heads, group, head_dim, page_tokens } = heads;
+        let (mask, window) = mask(window);
+        let Self { stream, plan, profile } = self;
+        let schedule = plan.schedule("attention_paged", max_tokens, || {
+            let ask = bucket::<W>(&[("t", max_tokens), ("g", group), ("d", head_dim), ("page", page_tokens)]);
+            let fixed = vec![("BN", key_block(page_tokens)), ("G", group), ("D", head_dim)];
+            pinned(attention_paged::attention_paged::kernel::<f32, W>(mask), ask, fixed)
+        });
+        let dims = [rows, n_kv_heads, group, head_dim];
+        let q = q.view(dims).map_err(device)?;
+        let o = o.view_mut(dims).map_err(device)?;
+        let scale = 1.0 / (head_dim as f32).sqrt();
+        let run = || attention_paged::run(&*stream, &schedule, q, pages, starts, max_tokens, o, scale, window, mask);
+        profile.launch("attention_paged", work, run).map_err(device)
+    }
+
+    /// Attention of one new token per sequence.
+    #[expect(clippy::too_many_arguments, reason = "operands and extents of one launch")]
+    pub(super) fn attend_step<W: WeightElem>(
+        &mut self,
+        heads: Heads,
+        q: &Buffer<f32>,
+        pages: Pages<'_, W>,
+        scratch: [&mut Buffer<f32>; 2],
+        n_splits: usize,
+        rows: usize,
+        o: &mut Buffer<f32>,
+        window: Option<usize>,
+        work: Work,
+    ) -> Result<()> {
+        let Heads { n_kv_heads, group, head_dim, page_tokens } = heads;
+        let (mask, window) = mask(window);
+        let Self { stream, plan, profile } = self;
+        let part = if n_splits == 1 { attention_decode::Part::Whole } else { attention_decode::Part::Split };
+        let decode = plan.schedule("attention_decode", n_splits, || {
+            let ask = bucket::<W>(&[("splits", n_splits), ("g", group), ("d", head_dim), ("page", page_tokens)]);
+            let fixed = vec![("BN", key_block(page_tokens)), ("G", group), ("D", head_dim)];
+            pinned(attention_decode::attention_decode::kernel::<f32, W>(mask, part), ask, fixed)
+        });
+        let merge = plan.schedule("attention_merge", 1, || {
+            let ask = bucket::<f32>(&[("g", group), ("d", head_dim)]);
+            pinned(attention_decode::attention_merge::kernel::<f32>(), ask, vec![("G", group), ("D", head_dim)])
+        });
+        let [partial, stats] = scratch;
+        let scratch = attention_decode::Scratch {
+            partial: partial.view_mut([rows, n_kv_heads, n_splits, group, head_dim]).map_err(device)?,
+            stats: stats.view_mut([rows, n_kv_heads, n_splits, 2, group]).map_err(device)?,
+        };
+        let dims = [rows, n_kv_heads, group, head_dim];
+        let q = q.view(dims).map_err(device)?;
+        let o = o.view_mut(dims).map_err(device)?;
+        let scale = 1.0 / (head_dim as f32).sqrt();
+        let schedules = attention_decode::Schedules { decode: &decode, merge: &merge };
+        let run = || attention_decode::run(&*stream, schedules, q, pages, scratch, o, scale, window, mask);
+        profile.launch("attention_decode", work, run).map_err(device)
+    }
+}
+
+fn mask(window: Option<usize>) -> (Mask, i32) {
+    match window {
+        Some(tokens) => (Mask::Window, i32::try_from(tokens).unwrap_or(i32::MAX)),
+        None => (Mask::Causal, 0),
+    }
+}
+
+/// Keys per block: a page where that is not too many, else the largest part of it that is a divisor.
+fn key_block(page_tokens: usize) -> usize {
+    (1..=page_tokens.min(128)).rev().find(|n| page_tokens.is_multiple_of(*n)).unwrap_or(1)
+}
+
+/// The head norm of a layer as the kernel takes it.
+pub(super) fn head_norm(qk_norm: Option<&[Buffer<f32>; 2]>) -> HeadNorm {
+    if qk_norm.is_some() { HeadNorm::Rms } else { HeadNorm::None }
+}
