@@ -159,13 +159,13 @@ pub fn run<T: Float, C: Float + DotInput<Acc = f32>>(
     expect("attention", "k", k.dims(), [keys, heads, size])?;
     expect("attention", "v", v.dims(), [keys, heads, size])?;
     expect("attention", "o", o.dims(), [tokens, heads, group, size])?;
-    exactly("attention", schedule, group, size)?;
+    heads_fit("attention", schedule, group, size)?;
     let grid = [blocks("attention", tokens, schedule, "BQ")?, programs("attention", heads)?, 1];
     Ok(attention::launch::<T, C>(on, schedule, grid, q, k, v, o, scale, window, mask)?)
 }
 
-/// Refuses a schedule made for another head group or head size.
-pub(crate) fn exactly(
+/// Refuses a schedule made for a smaller head group or head size.
+pub(crate) fn heads_fit(
     kernel: &'static str,
     schedule: &Schedule,
     group: usize,

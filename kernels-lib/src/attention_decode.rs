@@ -14,7 +14,7 @@
 
 use tilewright_codegen::prelude::*;
 
-use crate::attention::{Mask, exactly, hide};
+use crate::attention::{Mask, heads_fit, hide};
 use crate::attention_paged::Pages;
 use crate::error::KernelError;
 use crate::host::{expect, programs};
@@ -32,7 +32,7 @@ pub enum Part {
 /// One split of the keys; see [`run`].
 #[kernel(
     space(BN: [16, 32, 64, 128, 256], G: [1, 2], D: [64, 128]),
-    default(BN = 16, G = 1, D = 64),
+    default(BN = 64, G = 1, D = 64),
     types(T: [f32], C: [f32, bf16]),
     comptime(mask: [Mask::Causal, Mask::Window], part: [Part::Whole, Part::Split]),
 )]
@@ -108,7 +108,11 @@ pub fn attention_decode<T: Float, C: Float + DotInput<Acc = f32>, BN: Dim, G: Di
 
 /// Merges the states of all splits; see [`run`].
 #[kernel(space(G: [1, 2], D: [64, 128]), default(G = 1, D = 64))]
-pub fn attention_merge<T: Float, G: Dim, D: Dim>(partial: View<f32, 5>, stats: View<f32, 5>, o: ViewMut<T, 4>) {
+pub fn attention_merge<T: Float, G: Dim, D: Dim>(
+    partial: View<f32, 5>,
+    stats: View<f32, 5>,
+    o: ViewMut<T, 4>,
+) {
     let (head, sequence) = (program_id(0), program_id(1));
     let (partial, stats) = (partial.at(0, sequence).at(0, head), stats.at(0, sequence).at(0, head));
     let mut m = full::<f32, (G,)>(LOWEST);
@@ -147,8 +151,8 @@ pub struct Schedules<'a> {
 /// Runs [`attention_decode`] and, with more than one split, [`attention_merge`].
 ///
 /// Shapes: `q` and `o` `[n_sequences, HKV, G, D]`: one token per sequence, the last of its context, whose key and value are in
-/// their page. The extents of `scratch` say how many splits there are. `BN` must divide the page size; `G` and `D` must be
-/// the problem's: pin them with [`crate::host::pin`]. `mask` is [`Mask::Causal`] or [`Mask::Window`].
+/// their page. The extents of `scratch` say how many splits there are. `BN` must divide the page size
+/// ([`crate::host::divide`]); `G` and `D` must cover the problem's ([`crate::host::pin`]). `mask` is [`Mask::Causal`] or [`Mask::Window`].
 ///
 /// Element types: `q`, `o` of `T`, pages of `C`; computed in f32. Tolerance: 2e-6 of the largest result in f32.
 /// Cost: `4 HQ D` FLOPs per visible key; bound by the `2 HKV D` elements per key.
@@ -174,7 +178,7 @@ pub fn run<T: Float, C: Float + DotInput<Acc = f32>>(
     expect(NAME, "o", o.dims(), [sequences, heads, group, size])?;
     expect(NAME, "partial", scratch.partial.dims(), [sequences, heads, splits, group, size])?;
     expect(NAME, "stats", scratch.stats.dims(), [sequences, heads, splits, 2, group])?;
-    exactly(NAME, schedules.decode, group, size)?;
+    heads_fit(NAME, schedules.decode, group, size)?;
     let (heads, sequences) = (programs(NAME, heads)?, programs(NAME, sequences)?);
     let grid = [programs(NAME, splits)?, heads, sequences];
     let part = if splits == 1 { Part::Whole } else { Part::Split };
@@ -200,7 +204,7 @@ pub fn run<T: Float, C: Float + DotInput<Acc = f32>>(
     match part {
         Part::Whole => Ok(()),
         Part::Split => {
-            exactly("attention_merge", schedules.merge, group, size)?;
+            heads_fit("attention_merge", schedules.merge, group, size)?;
             let grid = [heads, sequences, 1];
             Ok(attention_merge::launch::<T>(on, schedules.merge, grid, partial.as_ref(), stats.as_ref(), o)?)
         }

@@ -12,7 +12,7 @@
 
 use tilewright_codegen::prelude::*;
 
-use crate::attention::{Mask, bounds, exactly, hide, per_head};
+use crate::attention::{Mask, bounds, heads_fit, hide, per_head};
 use crate::error::KernelError;
 use crate::host::{blocks, expect, programs};
 use crate::online_softmax::{State, finish, fold, start};
@@ -20,7 +20,7 @@ use crate::online_softmax::{State, finish, fold, start};
 /// Softmax attention of ragged prompts over pages; see [`run`].
 #[kernel(
     space(BQ: [8, 16, 32, 64, 128, 256], BN: [16, 32, 64, 128, 256], G: [1, 2], D: [64, 80]),
-    default(BQ = 64, BN = 16, G = 1, D = 64),
+    default(BQ = 64, BN = 64, G = 1, D = 64),
     legal = |s| BQ * G <= 1024 && 4 * (BQ * G * (2 * D + BN) + 2 * BN * D) <= 2 << 20,
     types(T: [f32], C: [f32, bf16]),
     comptime(mask: [Mask::Causal, Mask::Window]),
@@ -116,8 +116,8 @@ impl<C: Elem> Pages<'_, C> {
 /// Runs [`attention_paged`]: the attention of new tokens over their sequences' pages, which already hold their keys and values.
 ///
 /// Shapes: `q` and `o` `[T, HKV, G, D]`, the tokens of all sequences one after the other; `starts [n_sequences + 1]` has the
-/// first row of each and T. `max_tokens` is the largest number of new tokens of a sequence. `BN` must divide the page size;
-/// `G` and `D` must be the problem's: pin all three with [`crate::host::pin`]. `mask` is [`Mask::Causal`] or [`Mask::Window`].
+/// first row of each and T. `max_tokens` is the largest number of new tokens of a sequence. `BN` must divide the page size
+/// ([`crate::host::divide`]); `G` and `D` must cover the problem's ([`crate::host::pin`]). `mask` is [`Mask::Causal`] or [`Mask::Window`].
 ///
 /// Element types, tolerance and cost as [`crate::attention::run`].
 ///
@@ -142,8 +142,11 @@ pub fn run<T: Float, C: Float + DotInput<Acc = f32>>(
     pages.check(NAME, sequences, heads, size)?;
     expect(NAME, "starts", starts.dims(), [sequences + 1])?;
     expect(NAME, "o", o.dims(), [tokens, heads, group, size])?;
-    exactly(NAME, schedule, group, size)?;
-    let grid = [blocks(NAME, max_tokens, schedule, "BQ")?, programs(NAME, heads)?, programs(NAME, sequences)?];
+    heads_fit(NAME, schedule, group, size)?;
+    let grid =
+        [blocks(NAME, max_tokens, schedule, "BQ")?, programs(NAME, heads)?, programs(NAME, sequences)?];
     let Pages { k, v, table, lengths } = pages;
-    Ok(attention_paged::launch::<T, C>(on, schedule, grid, q, k, v, table, starts, lengths, o, scale, window, mask)?)
+    Ok(attention_paged::launch::<T, C>(
+        on, schedule, grid, q, k, v, table, starts, lengths, o, scale, window, mask,
+    )?)
 }

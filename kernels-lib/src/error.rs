@@ -7,7 +7,9 @@ use tilewright_runtime::RuntimeError;
 #[derive(Debug, thiserror::Error)]
 pub enum KernelError {
     /// The arguments do not fit each other.
-    #[error("argument `{argument}` of kernel `{kernel}` has extents {found:?}, and the other arguments need {expected:?}")]
+    #[error(
+        "argument `{argument}` of kernel `{kernel}` has extents {found:?}, and the other arguments need {expected:?}"
+    )]
     Shape {
         /// The kernel.
         kernel: &'static str,
@@ -19,7 +21,9 @@ pub enum KernelError {
         expected: Vec<usize>,
     },
     /// The schedule lacks a knob that the grid depends on, or gives it no positive value.
-    #[error("the schedule \"{schedule}\" of kernel `{kernel}` needs a positive `{knob}`: start from the kernel's default")]
+    #[error(
+        "the schedule \"{schedule}\" of kernel `{kernel}` needs a positive `{knob}`: start from the kernel's default"
+    )]
     Knob {
         /// The kernel.
         kernel: &'static str,
@@ -29,7 +33,9 @@ pub enum KernelError {
         schedule: String,
     },
     /// More program instances along an axis than a grid can have.
-    #[error("kernel `{kernel}` would need {programs} program instances along one axis of its grid; the limit is 4294967295")]
+    #[error(
+        "kernel `{kernel}` would need {programs} program instances along one axis of its grid; the limit is 4294967295"
+    )]
     Grid {
         /// The kernel.
         kernel: &'static str,

@@ -32,6 +32,29 @@ pub fn pin(mut kernel: Kernel, dims: &[(&'static str, usize)]) -> Kernel {
     kernel
 }
 
+/// The kernel with a knob restricted to divisors of `whole`: a block of keys within a page, say.
+///
+/// The default becomes the largest legal divisor that is not above the declared default, or else `whole` itself.
+#[must_use]
+pub fn divide(mut kernel: Kernel, name: &'static str, whole: usize) -> Kernel {
+    let whole = i64::try_from(whole).unwrap_or(i64::MAX);
+    let declared = kernel.default.get(name).unwrap_or(whole);
+    let divides = |v: i64| v > 0 && whole % v == 0;
+    if let Some(knob) = kernel.knobs.knobs.iter_mut().find(|k| k.name == name) {
+        knob.values.retain(|&v| divides(v));
+        if knob.values.is_empty() {
+            knob.values.push(whole);
+        }
+        let below = knob.values.iter().copied().filter(|&v| v <= declared).max();
+        kernel.default.knobs.insert(name.to_owned(), below.unwrap_or(knob.values[0]));
+    }
+    if !(kernel.knobs.legal)(&kernel.default) {
+        let first = kernel.knobs.points().next();
+        kernel.default = first.unwrap_or(kernel.default);
+    }
+    kernel
+}
+
 /// Tiles of extent `knob` that cover `n` elements.
 pub(crate) fn blocks(
     kernel: &'static str,

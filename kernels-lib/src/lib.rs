@@ -6,20 +6,25 @@
 //! The f64 reference of each kernel, its shapes for tests and tuning, and its inputs are in [`cases`], and [`registry`] lists
 //! them all.
 
+pub mod argmax;
+pub mod attention;
+pub mod attention_decode;
+pub mod attention_paged;
+pub mod cases;
+pub mod embedding;
 pub mod epilogue;
+pub mod error;
+pub mod host;
+pub mod layer_norm;
 pub mod matmul;
 pub mod matvec;
-pub mod embedding;
+mod online_softmax;
+pub mod reference;
+pub mod registry;
 pub mod rms_norm;
 pub mod rope;
-mod online_softmax;
-pub mod attention;
-pub mod attention_paged;
-pub mod attention_decode;
+pub mod softmax;
 pub mod swiglu;
-pub mod argmax;
-pub mod reference;
-pub mod host;
-pub mod error;
+pub mod top_k;
 
 pub use error::KernelError;

@@ -54,7 +54,13 @@ pub fn matvec<T: Float + DotInput<Acc = f32>, W: Float + DotInput<Acc = f32>, BM
     types(T: [f32], W: [f32, bf16]),
     comptime(activation: [Activation::Silu], layout: [Layout::OutIn, Layout::InOut]),
 )]
-pub fn matvec_gated<T: Float + DotInput<Acc = f32>, W: Float + DotInput<Acc = f32>, BM: Dim, BN: Dim, BK: Dim>(
+pub fn matvec_gated<
+    T: Float + DotInput<Acc = f32>,
+    W: Float + DotInput<Acc = f32>,
+    BM: Dim,
+    BN: Dim,
+    BK: Dim,
+>(
     x: View<T, 2>,
     gate: View<W, 2>,
     up: View<W, 2>,

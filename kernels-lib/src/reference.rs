@@ -1,5 +1,9 @@
 //! Functions in f64 that several references need and the standard library lacks.
 
+use tilewright_codegen::dsl::elem::Elem;
+
+use crate::matmul::Layout;
+
 /// The logistic function times its argument.
 #[must_use]
 pub fn silu(x: f64) -> f64 {
@@ -27,12 +31,20 @@ pub fn erf(x: f64) -> f64 {
     magnitude.copysign(x)
 }
 
-/// Product of `x [m, k]` with `w`, stored `[n, k]` when `is_out_in`, else `[k, n]`.
-pub(crate) fn product(x: &[f64], w: &[f64], [m, n, k]: [usize; 3], is_out_in: bool) -> Vec<f64> {
+/// Product of `x [m, k]` with `w`, stored `[n, k]` when `layout` is [`Layout::OutIn`], else `[k, n]`.
+pub(crate) fn product<W: Elem>(x: &[f64], w: &[W], [m, n, k]: [usize; 3], layout: Layout) -> Vec<f64> {
     let mut y = vec![0.0; m * n];
-    for (x, y) in x.chunks_exact(k.max(1)).zip(y.chunks_exact_mut(n.max(1))) {
-        for (j, y) in y.iter_mut().enumerate() {
-            *y = (0..k).map(|i| x[i] * if is_out_in { w[j * k + i] } else { w[i * n + j] }).sum();
+    let mut column = vec![0.0; k];
+    for j in 0..n {
+        for (i, c) in column.iter_mut().enumerate() {
+            *c = match layout {
+                Layout::OutIn => w[j * k + i],
+                Layout::InOut => w[i * n + j],
+            }
+            .to_f64();
+        }
+        for i in 0..m {
+            y[i * n + j] = x[i * k..(i + 1) * k].iter().zip(&column).map(|(a, b)| a * b).sum();
         }
     }
     y
@@ -60,7 +72,12 @@ mod tests {
 
     #[test]
     fn erf_agrees_with_tables() {
-        for (x, y) in [(0.0, 0.0), (0.5, 0.520_499_877_813_046_5), (2.0, 0.995_322_265_018_952_7), (3.5, 0.999_999_256_901_627_7)] {
+        for (x, y) in [
+            (0.0, 0.0),
+            (0.5, 0.520_499_877_813_046_5),
+            (2.0, 0.995_322_265_018_952_7),
+            (3.5, 0.999_999_256_901_627_7),
+        ] {
             assert!((erf(x) - y).abs() < 2e-15, "{x}: {} vs {y}", erf(x));
             assert!((erf(-x) + y).abs() < 2e-15);
         }

@@ -65,7 +65,11 @@ pub fn rms_norm_add<T: Float, W: Float, BM: Dim, N: Dim>(
     legal = |s| BM * N <= 1 << 18 || BM == 1,
     types(T: [f32], W: [f32, bf16]),
 )]
-pub fn rms_norm_heads<T: Float, W: Float, BM: Dim, N: Dim>(x: ViewMut<T, 3>, w: View<W, 1>, eps: Scalar<f32>) {
+pub fn rms_norm_heads<T: Float, W: Float, BM: Dim, N: Dim>(
+    x: ViewMut<T, 3>,
+    w: View<W, 1>,
+    eps: Scalar<f32>,
+) {
     let head = x.at(1, program_id(1));
     let at = [program_id(0) * BM, scalar(0)];
     let rows = head.load::<(BM, N)>(at).cast::<f32>();

@@ -1,6 +1,6 @@
 //! `TILEWRIGHT_DUMP` and `TILEWRIGHT_OVERRIDE`: look at a kernel between two passes, or run an edited version of it.
 //!
-//! - `TILEWRIGHT_DUMP=after:<pass>` prints the IR after one pass, `all` after each (`after:build` is the IR as built).
+//! - `TILEWRIGHT_DUMP=after:<pass>` prints the IR after one pass, `all` after each (`after:input` is the IR as built).
 //!   With `TILEWRIGHT_DUMP_DIR=<dir>` each goes to the file `<kernel>.<pass>.tile` there instead of standard error.
 //! - `TILEWRIGHT_OVERRIDE=<dir>` reads `<kernel>.<pass>.tile`, where that file exists, in place of the IR after that pass.
 

@@ -7,7 +7,7 @@
 use super::axes::{Axes, covers, identity, iteration_dims};
 use super::build::build_group;
 use super::compile::{Compiler, Place};
-use super::program::{Buf, Inst};
+use super::program::{Buf, Inst, NO_AXIS};
 use super::uses::StmtId;
 use crate::ir::{Op, ReduceOp, Value};
 
@@ -152,7 +152,7 @@ impl Compiler<'_> {
             for sink in &p.sinks {
                 for r in sink.roots() {
                     let axes = identity(self.func.tile_ty(r).shape);
-                    self.require(r, &axes, &mut seen, &mut members, &mut required);
+                    self.require(r, &axes, &p.dims, &mut seen, &mut members, &mut required);
                 }
             }
             if required.is_empty() {
@@ -222,6 +222,7 @@ impl Compiler<'_> {
         &self,
         v: Value,
         axes: &Axes,
+        dims: &[u32],
         seen: &mut Vec<(Value, Axes)>,
         members: &mut Vec<Value>,
         required: &mut Vec<Value>,
@@ -234,12 +235,12 @@ impl Compiler<'_> {
             return;
         }
         if let Some((a, inner)) = self.through_shape(v, axes) {
-            self.require(a, &inner, seen, members, required);
+            self.require(a, &inner, dims, seen, members, required);
             return;
         }
         let shape = self.func.tile_ty(v).shape;
         let Some(op) = self.op_of(v) else { return };
-        let is_identity = *axes == identity(shape);
+        let is_identity = *axes == identity(shape) && iteration_dims(shape) == dims;
         match op {
             Op::Reshape(a, _) => {
                 if self.base_tile(v).is_none() {
@@ -247,7 +248,8 @@ impl Compiler<'_> {
                 }
             }
             Op::Load { .. } => {
-                if !covers(shape, axes) || (!is_identity && self.uses.users[v.index()].len() > 1) {
+                let repeats = !is_identity && axes[..dims.len()].contains(&NO_AXIS);
+                if repeats || !covers(shape, axes) || (!is_identity && self.uses.users[v.index()].len() > 1) {
                     required.push(v);
                 } else if is_identity {
                     members.push(v);
@@ -262,7 +264,7 @@ impl Compiler<'_> {
                     if let Some(t) = self.func.ty(a).tile()
                         && t.shape.rank() > 0
                     {
-                        self.require(a, axes, seen, members, required);
+                        self.require(a, axes, dims, seen, members, required);
                     }
                 }
                 members.push(v);

@@ -8,13 +8,13 @@
 //!   a5 bcast  c50 c51 c52 c53
 //! ```
 //!
-//! B is read as panels, so one kernel serves row-major B in place and packed B. Per panel, `K_BLOCK` rows of it stay in the first
-//! level cache while all rows of A stream past. Fewer columns take fewer vectors and more rows, to keep at least 8 independent
+//! B is read as panels, so one kernel serves row-major B in place and packed B. Per panel, `K_BLOCK` rows of it stay cached
+//! while all rows of A stream past. Fewer columns take fewer vectors and more rows, to keep at least 8 independent
 //! chains; where rows are too few for that, several k run in chains of their own. The order of a sum depends on the shape only.
 
 use super::simd::Simd;
 
-/// Rows of a panel of B between two passes over C: 256 x 64 floats are 64 KiB, streamed from the second level at its full rate.
+/// Rows of a panel of B between two passes over C: 256 x 64 floats are 64 KiB, well inside the second-level cache.
 const K_BLOCK: usize = 256;
 
 /// The arithmetic of a dot: the element type and its vectors.

@@ -1,7 +1,7 @@
 //! Streaming dots for few rows of activations: the weights pass once from DRAM to registers, several rows at a time.
 //!
-//! One sequential stream does not saturate a core's path to DRAM; 8 rows at once with a prefetch about 1 KiB ahead do. Weights are
-//! widened in registers (a shift for bf16 costs nothing next to DRAM). Each result's order of summation depends on the shape only:
+//! One sequential stream does not saturate a core's path to DRAM, so up to 8 rows are walked at once, with a prefetch further ahead
+//! the fewer they are. Weights are widened in registers, by the plain shift for bf16. Each result's order of summation depends on the shape only:
 //! for [`rows_dot`] one chain of vector lanes along k, the same in every row block.
 
 use super::elem::{Bf16, Elem, F8e4m3, F8e5m2, F16, I8Float, U8Float, Word};

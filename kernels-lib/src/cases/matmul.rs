@@ -1,0 +1,215 @@
+//! Cases of the matrix products, many rows and few.
+
+use tilewright_codegen::dsl::elem::{DotInput, Float};
+use tilewright_codegen::schedule::Schedule;
+use tilewright_runtime::{Buffer, Stream};
+
+use super::random::Random;
+use super::{Case, CaseParams, Cost, Data, Output, bytes, case, tolerance, widened, with_pair};
+use crate::epilogue::{Activation, Epilogue};
+use crate::error::KernelError;
+use crate::host::pin;
+use crate::matmul::{Layout, weight_dims};
+use crate::reference::product;
+use crate::{matmul, matvec};
+
+/// Names of the weight layouts, the first the default.
+pub(crate) const LAYOUTS: &[&str] = &["nk", "kn"];
+/// Names of the epilogues, the first the default.
+pub(crate) const EPILOGUES: &[&str] =
+    &["none", "bias", "residual", "bias_residual", "gelu", "bias_gelu_tanh"];
+
+/// Which kernel computes the product.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Rows {
+    Many,
+    Few,
+}
+
+fn layout(params: &CaseParams) -> Layout {
+    if params.option("layout") == LAYOUTS[1] { Layout::InOut } else { Layout::OutIn }
+}
+
+fn epilogue(params: &CaseParams) -> Epilogue {
+    match params.option("epilogue") {
+        "bias" => Epilogue::BIAS,
+        "residual" => Epilogue::RESIDUAL,
+        "bias_residual" => Epilogue::BIAS_RESIDUAL,
+        "gelu" => Epilogue::GELU,
+        "bias_gelu_tanh" => Epilogue::BIAS_GELU_TANH,
+        _ => Epilogue::NONE,
+    }
+}
+
+struct Product<T, W> {
+    rows: Rows,
+    mnk: [usize; 3],
+    layout: Layout,
+    epilogue: Epilogue,
+    x: Buffer<T>,
+    w: Buffer<W>,
+    bias: Buffer<W>,
+    y: Output<T>,
+}
+
+impl<T: Float + DotInput<Acc = f32>, W: Float + DotInput<Acc = f32>> Data for Product<T, W> {
+    fn reset(&mut self) -> Result<(), KernelError> {
+        self.y.reset()
+    }
+
+    fn launch(&mut self, stream: &Stream, schedule: &Schedule) -> Result<(), KernelError> {
+        let Self { mnk: [m, n, k], layout, epilogue, .. } = *self;
+        let (x, w) = (self.x.view([m, k])?, self.w.view(weight_dims(layout, n, k))?);
+        let (bias, y) = (self.bias.view([n])?, self.y.buffer.view_mut([m, n])?);
+        match self.rows {
+            Rows::Many => matmul::run(stream, schedule, x, w, bias, y, epilogue, layout),
+            Rows::Few => matvec::run(stream, schedule, x, w, bias, y, epilogue, layout),
+        }
+    }
+
+    fn outputs(&self) -> Vec<Vec<f64>> {
+        vec![widened(&self.y.buffer)]
+    }
+
+    fn reference(&self) -> Vec<Vec<f64>> {
+        let [_, n, _] = self.mnk;
+        let mut y = product(&widened(&self.x), self.w.as_slice(), self.mnk, self.layout);
+        let (bias, before) = (widened(&self.bias), self.y.before());
+        for (i, y) in y.iter_mut().enumerate() {
+            let biased = if self.epilogue.bias { *y + bias[i % n] } else { *y };
+            *y = self.epilogue.activation.reference(biased);
+            if self.epilogue.residual {
+                *y += before[i];
+            }
+        }
+        vec![y]
+    }
+}
+
+fn cost<T: Float, W>([m, n, k]: [usize; 3], matrices: usize) -> Cost {
+    Cost {
+        flops: 2.0 * (matrices * m * n * k) as f64,
+        bytes: bytes::<T>(m * k + m * n) + bytes::<W>(matrices * n * k),
+        tolerance: tolerance::<T>(1e-5),
+    }
+}
+
+fn extents(params: &CaseParams) -> [usize; 3] {
+    [params.shape[0], params.shape[1], params.shape[2]]
+}
+
+fn plain<T, W>(params: &CaseParams, rows: Rows) -> Result<Box<dyn Case>, KernelError>
+where
+    T: Float + DotInput<Acc = f32>,
+    W: Float + DotInput<Acc = f32>,
+{
+    let mnk @ [m, n, k] = extents(params);
+    let (layout, epilogue) = (layout(params), epilogue(params));
+    let kernel = match rows {
+        Rows::Many => matmul::matmul::kernel::<T, W>(epilogue, layout),
+        Rows::Few => pin(matvec::matvec::kernel::<T, W>(epilogue, layout), &[("BM", m.clamp(1, 16))]),
+    };
+    case(params, kernel, cost::<T, W>(mnk, 1), |mut random: Random| {
+        let y = if epilogue.residual { Output::updated(random.values(m * n))? } else { Output::new(m * n)? };
+        let (x, w) = (random.buffer::<T>(m * k)?, random.buffer::<W>(n * k)?);
+        Ok(Product { rows, mnk, layout, epilogue, x, w, bias: random.buffer(n)?, y })
+    })
+}
+
+struct Gated<T, W> {
+    rows: Rows,
+    mnk: [usize; 3],
+    layout: Layout,
+    x: Buffer<T>,
+    gate: Buffer<W>,
+    up: Buffer<W>,
+    y: Output<T>,
+}
+
+impl<T: Float + DotInput<Acc = f32>, W: Float + DotInput<Acc = f32>> Data for Gated<T, W> {
+    fn reset(&mut self) -> Result<(), KernelError> {
+        self.y.reset()
+    }
+
+    fn launch(&mut self, stream: &Stream, schedule: &Schedule) -> Result<(), KernelError> {
+        let Self { mnk: [m, n, k], layout, .. } = *self;
+        let weights = weight_dims(layout, n, k);
+        let (x, gate, up) = (self.x.view([m, k])?, self.gate.view(weights)?, self.up.view(weights)?);
+        let y = self.y.buffer.view_mut([m, n])?;
+        match self.rows {
+            Rows::Many => matmul::run_gated(stream, schedule, x, gate, up, y, Activation::Silu, layout),
+            Rows::Few => matvec::run_gated(stream, schedule, x, gate, up, y, Activation::Silu, layout),
+        }
+    }
+
+    fn outputs(&self) -> Vec<Vec<f64>> {
+        vec![widened(&self.y.buffer)]
+    }
+
+    fn reference(&self) -> Vec<Vec<f64>> {
+        let x = widened(&self.x);
+        let gate = product(&x, self.gate.as_slice(), self.mnk, self.layout);
+        let up = product(&x, self.up.as_slice(), self.mnk, self.layout);
+        vec![gate.iter().zip(up).map(|(g, u)| Activation::Silu.reference(*g) * u).collect()]
+    }
+}
+
+fn gated<T, W>(params: &CaseParams, rows: Rows) -> Result<Box<dyn Case>, KernelError>
+where
+    T: Float + DotInput<Acc = f32>,
+    W: Float + DotInput<Acc = f32>,
+{
+    let mnk @ [m, n, k] = extents(params);
+    let layout = layout(params);
+    let kernel = match rows {
+        Rows::Many => matmul::matmul_gated::kernel::<T, W>(Activation::Silu, layout),
+        Rows::Few => {
+            pin(matvec::matvec_gated::kernel::<T, W>(Activation::Silu, layout), &[("BM", m.clamp(1, 16))])
+        }
+    };
+    case(params, kernel, cost::<T, W>(mnk, 2), |mut random: Random| {
+        let (x, gate, up) =
+            (random.buffer::<T>(m * k)?, random.buffer::<W>(n * k)?, random.buffer::<W>(n * k)?);
+        Ok(Gated { rows, mnk, layout, x, gate, up, y: Output::new(m * n)? })
+    })
+}
+
+fn many<T: Float + DotInput<Acc = f32>, W: Float + DotInput<Acc = f32>>(
+    params: &CaseParams,
+) -> Result<Box<dyn Case>, KernelError> {
+    plain::<T, W>(params, Rows::Many)
+}
+
+fn few<T: Float + DotInput<Acc = f32>, W: Float + DotInput<Acc = f32>>(
+    params: &CaseParams,
+) -> Result<Box<dyn Case>, KernelError> {
+    plain::<T, W>(params, Rows::Few)
+}
+
+fn many_gated<T: Float + DotInput<Acc = f32>, W: Float + DotInput<Acc = f32>>(
+    params: &CaseParams,
+) -> Result<Box<dyn Case>, KernelError> {
+    gated::<T, W>(params, Rows::Many)
+}
+
+fn few_gated<T: Float + DotInput<Acc = f32>, W: Float + DotInput<Acc = f32>>(
+    params: &CaseParams,
+) -> Result<Box<dyn Case>, KernelError> {
+    gated::<T, W>(params, Rows::Few)
+}
+
+pub(crate) fn matmul_case(params: &CaseParams) -> Result<Box<dyn Case>, KernelError> {
+    with_pair!(params, many)
+}
+
+pub(crate) fn matvec_case(params: &CaseParams) -> Result<Box<dyn Case>, KernelError> {
+    with_pair!(params, few)
+}
+
+pub(crate) fn matmul_gated_case(params: &CaseParams) -> Result<Box<dyn Case>, KernelError> {
+    with_pair!(params, many_gated)
+}
+
+pub(crate) fn matvec_gated_case(params: &CaseParams) -> Result<Box<dyn Case>, KernelError> {
+    with_pair!(params, few_gated)
+}

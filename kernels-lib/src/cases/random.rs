@@ -1,0 +1,43 @@
+//! Random inputs, the same on every machine.
+
+use tilewright_codegen::dsl::elem::Elem;
+use tilewright_runtime::Buffer;
+
+use crate::error::KernelError;
+
+/// A generator of uniform numbers (SplitMix64, Steele et al. 2014).
+#[derive(Clone, Debug)]
+pub(crate) struct Random(u64);
+
+impl Random {
+    pub(crate) const fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    fn bits(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let x = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        x ^ (x >> 31)
+    }
+
+    /// Uniform in -1..1.
+    fn uniform(&mut self) -> f64 {
+        (self.bits() >> 11) as f64 * 2f64.powi(-52) - 1.0
+    }
+
+    /// Uniform in 0..n.
+    pub(crate) fn below(&mut self, n: usize) -> usize {
+        (self.bits() % n.max(1) as u64) as usize
+    }
+
+    /// `len` values uniform in -1..1, rounded to `T`.
+    pub(crate) fn values<T: Elem>(&mut self, len: usize) -> Vec<T> {
+        (0..len).map(|_| T::from_f64(self.uniform())).collect()
+    }
+
+    /// As [`Random::values`], as a buffer.
+    pub(crate) fn buffer<T: Elem>(&mut self, len: usize) -> Result<Buffer<T>, KernelError> {
+        Ok(Buffer::from_slice(&self.values(len))?)
+    }
+}
