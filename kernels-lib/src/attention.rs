@@ -54,7 +54,8 @@ pub(crate) fn bounds(
             (down(oldest(first)), down(oldest(first + (n - 1)) + (block - 1)))
         }
     };
-    [begin, full_begin.minimum(end), full_end.maximum(full_begin), end]
+    let full_begin = full_begin.minimum(end);
+    [begin, full_begin, full_end.maximum(full_begin), end]
 }
 
 /// Scores of the keys at `keys` that the queries at `queries` may not see become minus infinity.

@@ -152,7 +152,8 @@ pub struct Schedules<'a> {
 ///
 /// Shapes: `q` and `o` `[n_sequences, HKV, G, D]`: one token per sequence, the last of its context, whose key and value are in
 /// their page. The extents of `scratch` say how many splits there are. `BN` must divide the page size
-/// ([`crate::host::divide`]); `G` and `D` must cover the problem's ([`crate::host::pin`]). `mask` is [`Mask::Causal`] or [`Mask::Window`].
+/// ([`crate::host::divide`]); `G` and `D` must cover the problem's ([`crate::host::pin`]). `mask` is [`Mask::Causal`] or
+/// [`Mask::Window`].
 ///
 /// Element types: `q`, `o` of `T`, pages of `C`; computed in f32. Tolerance: 2e-6 of the largest result in f32.
 /// Cost: `4 HQ D` FLOPs per visible key; bound by the `2 HKV D` elements per key.

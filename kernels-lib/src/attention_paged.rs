@@ -117,7 +117,8 @@ impl<C: Elem> Pages<'_, C> {
 ///
 /// Shapes: `q` and `o` `[T, HKV, G, D]`, the tokens of all sequences one after the other; `starts [n_sequences + 1]` has the
 /// first row of each and T. `max_tokens` is the largest number of new tokens of a sequence. `BN` must divide the page size
-/// ([`crate::host::divide`]); `G` and `D` must cover the problem's ([`crate::host::pin`]). `mask` is [`Mask::Causal`] or [`Mask::Window`].
+/// ([`crate::host::divide`]); `G` and `D` must cover the problem's ([`crate::host::pin`]). `mask` is [`Mask::Causal`] or
+/// [`Mask::Window`].
 ///
 /// Element types, tolerance and cost as [`crate::attention::run`].
 ///

@@ -90,11 +90,11 @@ pub(crate) fn store<T: Float, W: Float, BM: Dim, BN: Dim>(
 ) {
     let mut out = acc;
     if epilogue.bias {
-        out = out + bias.load::<(BN,)>([at[1]]).cast::<f32>().expand_dims::<0>();
+        out += bias.load::<(BN,)>([at[1]]).cast::<f32>().expand_dims::<0>();
     }
     out = epilogue.activation.apply(out);
     if epilogue.residual {
-        out = out + y.load::<(BM, BN)>(at).cast::<f32>();
+        out += y.load::<(BM, BN)>(at).cast::<f32>();
     }
     y.store(at, out.cast::<T>());
 }

@@ -83,7 +83,9 @@ pub(crate) fn meets(group: &Group, runs: &[MemRun], views: &[RtView], regs: &[u6
             if a1 <= b0 || b1 <= a0 {
                 continue;
             }
-            if !same_elements(a, b, &runs[i], &runs[j], group) && !apart(a, b, &runs[i], &runs[j], views, regs) {
+            if !same_elements(a, b, &runs[i], &runs[j], group)
+                && !apart(a, b, &runs[i], &runs[j], views, regs)
+            {
                 return true;
             }
         }

@@ -44,8 +44,17 @@ impl Compiler<'_> {
             return None;
         }
         let out = match self.op_of(v)? {
-            Op::ExpandDims(a, at) => (*a, map_axes(axes, |j| if j > *at { j - 1 } else { j })),
-            Op::Squeeze(a, at) | Op::Reduce(_, a, at) => (*a, map_axes(axes, |j| if j >= *at { j + 1 } else { j })),
+            Op::ExpandDims(a, at) => {
+                let source = |j: u8| match j.cmp(at) {
+                    std::cmp::Ordering::Less => j,
+                    std::cmp::Ordering::Equal => NO_AXIS,
+                    std::cmp::Ordering::Greater => j - 1,
+                };
+                (*a, map_axes(axes, source))
+            }
+            Op::Squeeze(a, at) | Op::Reduce(_, a, at) => {
+                (*a, map_axes(axes, |j| if j >= *at { j + 1 } else { j }))
+            }
             Op::Broadcast(a, shape) => {
                 let from = self.func.tile_ty(*a).shape;
                 let repeat = |j: u8| from.dim(j as usize) == 1 && shape.dim(j as usize) != 1;
@@ -141,7 +150,9 @@ impl Compiler<'_> {
             };
         }
         let Op::Binary(kind, a, b) = op else { return None };
-        let scalar = |x: Value| self.splat_of(x).and_then(|s| if let Place::Reg(r) = self.place(s) { Some(r) } else { None });
+        let scalar = |x: Value| {
+            self.splat_of(x).and_then(|s| if let Place::Reg(r) = self.place(s) { Some(r) } else { None })
+        };
         let (mut iota, reg, minus) = match kind {
             BinaryOp::Add => match (scalar(*a), scalar(*b)) {
                 (None, Some(r)) => (self.iota_of(*a, axes)?, r, false),
@@ -169,7 +180,11 @@ impl Compiler<'_> {
             | BinaryOp::Gt
             | BinaryOp::Ge => return None,
         };
-        if minus { iota.1.sub.push(reg) } else { iota.1.add.push(reg) }
+        if minus {
+            iota.1.sub.push(reg)
+        } else {
+            iota.1.add.push(reg)
+        }
         Some(iota)
     }
 

@@ -108,7 +108,10 @@ pub(crate) fn build_group(c: &mut Compiler<'_>, work: &Work<'_>) {
                     Some(b) => *b,
                     None => match c.hinted(&d, *value, &placed, &taken, true) {
                         Some(b) => b,
-                        None => c.new_buf(tile_bytes(ty)),
+                        None => match c.dying_input(&d, tile_bytes(ty), &placed, &taken) {
+                            Some(b) => b,
+                            None => c.new_buf(tile_bytes(ty)),
+                        },
                     },
                 };
                 taken.push(buf);
@@ -261,11 +264,24 @@ impl Compiler<'_> {
     fn hinted(&self, d: &Draft, v: Value, placed: &[Value], taken: &[Buf], in_place: bool) -> Option<Buf> {
         let b = self.hint[v.index()]?;
         let fits = self.bufs[b as usize].bytes == tile_bytes(self.func.tile_ty(v)) && !taken.contains(&b);
-        let free = self.bufs[b as usize].occupant.is_none_or(|o| {
-            self.is_local(o) && !self.needed_except(o, None, &|w| placed.contains(&w))
-        });
+        let free = self.bufs[b as usize]
+            .occupant
+            .is_none_or(|o| self.is_local(o) && !self.needed_except(o, None, &|w| placed.contains(&w)));
         let order = if in_place { d.reads_linearly(b) } else { !d.reads(b) };
         (fits && free && order).then_some(b)
+    }
+
+    /// A buffer of this size whose tile is read for the last time by this group, element by element, and may be overwritten.
+    fn dying_input(&self, d: &Draft, bytes: u32, placed: &[Value], taken: &[Buf]) -> Option<Buf> {
+        d.slots.iter().find_map(|s| {
+            let DraftSlot::Tile { buf, .. } = s else { return None };
+            let info = self.bufs[*buf as usize];
+            let dies = info
+                .occupant
+                .is_some_and(|o| self.is_local(o) && !self.needed_except(o, None, &|w| placed.contains(&w)));
+            let fits = info.bytes == bytes && !info.is_home && !taken.contains(buf) && d.reads_linearly(*buf);
+            (dies && fits).then_some(*buf)
+        })
     }
 
     /// How a tile of `shape`, seen through `axes`, lies in a view.
@@ -440,13 +456,23 @@ impl Compiler<'_> {
             | Op::ViewSelect(..)
             | Op::ViewSlice(..)
             | Op::ViewPermute(..) => {
-                self.error(self.func.values[v.index()].loc, format!("`{}` cannot run strip by strip", op.mnemonic()));
+                self.error(
+                    self.func.values[v.index()].loc,
+                    format!("`{}` cannot run strip by strip", op.mnemonic()),
+                );
                 Operand::Reg(0)
             }
         }
     }
 
-    fn unary_operand(&mut self, d: &mut Draft, kind: UnaryOp, a: Value, dtype: DType, axes: &Axes) -> Operand {
+    fn unary_operand(
+        &mut self,
+        d: &mut Draft,
+        kind: UnaryOp,
+        a: Value,
+        dtype: DType,
+        axes: &Axes,
+    ) -> Operand {
         let absorbs = dtype == DType::F32
             && matches!(kind, UnaryOp::Exp | UnaryOp::Exp2)
             && self.place(a) == Place::Lazy

@@ -9,7 +9,7 @@ use super::micro::{self, Isa};
 use super::program::{
     AssertPlan, Buf, CpuProgram, DotPlan, Group, Inst, ParamKind, Point, PrintPlan, Reg, Shown, Slot,
 };
-use super::uses::{BlockId, Uses, User};
+use super::uses::{BlockId, User, Uses};
 use crate::diag::{Diagnostic, Diagnostics, Loc};
 use crate::ir::{Block, DType, Func, Op, ReduceOp, Stmt, StmtKind, TileType, Type, Value};
 
@@ -33,6 +33,8 @@ pub(crate) struct BufInfo {
     pub bytes: u32,
     /// The value that the buffer holds at this point of the walk.
     pub occupant: Option<Value>,
+    /// Whether a carried value lives here, so that only its next value should move in.
+    pub is_home: bool,
 }
 
 /// State of one compilation.
@@ -119,7 +121,10 @@ pub(crate) fn compile(func: &Func, isa: Isa) -> Result<CpuProgram, Diagnostics> 
             }
             Type::Tile(t) => {
                 let loc = func.values[p.value.index()].loc;
-                let message = format!("parameter `{}` is a tile of {}; a parameter should be a view or a scalar", p.name, t.shape);
+                let message = format!(
+                    "parameter `{}` is a tile of {}; a parameter should be a view or a scalar",
+                    p.name, t.shape
+                );
                 return Err(Diagnostic::new(loc, message).into());
             }
         });
@@ -148,7 +153,7 @@ impl<'f> Compiler<'f> {
     }
 
     pub(crate) fn new_buf(&mut self, bytes: u32) -> Buf {
-        self.bufs.push(BufInfo { bytes, occupant: None });
+        self.bufs.push(BufInfo { bytes, occupant: None, is_home: false });
         (self.bufs.len() - 1) as Buf
     }
 
@@ -192,7 +197,8 @@ impl<'f> Compiler<'f> {
 
     fn broken(&mut self, v: Value) -> u32 {
         let data = &self.func.values[v.index()];
-        let (loc, message) = (data.loc, format!("value {v} of type {} is read before it is defined", data.ty));
+        let (loc, message) =
+            (data.loc, format!("value {v} of type {} is read before it is defined", data.ty));
         self.error(loc, message);
         0
     }
@@ -205,7 +211,12 @@ impl<'f> Compiler<'f> {
     }
 
     /// Compiles the statements of a region, then `at_end` inside its scope.
-    pub(crate) fn region(&mut self, block: &'f Block, enter: impl FnOnce(&mut Self), at_end: impl FnOnce(&mut Self)) {
+    pub(crate) fn region(
+        &mut self,
+        block: &'f Block,
+        enter: impl FnOnce(&mut Self),
+        at_end: impl FnOnce(&mut Self),
+    ) {
         let outer = std::mem::replace(&mut self.block, self.n_blocks);
         self.n_blocks += 1;
         let mark = self.place_log.len();
@@ -246,7 +257,12 @@ impl<'f> Compiler<'f> {
                     for &o in offsets {
                         self.reg(o);
                     }
-                    self.add_sink(Sink::Store { stmt: s, view: *view, offsets: offsets.clone(), value: *value });
+                    self.add_sink(Sink::Store {
+                        stmt: s,
+                        view: *view,
+                        offsets: offsets.clone(),
+                        value: *value,
+                    });
                 }
             }
             StmtKind::Scatter { view, indices, value, mask } => {
@@ -433,7 +449,12 @@ impl<'f> Compiler<'f> {
     }
 
     /// As [`Self::needed_later`], leaving out the operands of one statement and values about to be materialised.
-    pub(crate) fn needed_except(&self, v: Value, except: Option<usize>, placed: &dyn Fn(Value) -> bool) -> bool {
+    pub(crate) fn needed_except(
+        &self,
+        v: Value,
+        except: Option<usize>,
+        placed: &dyn Fn(Value) -> bool,
+    ) -> bool {
         let mut seen = Vec::new();
         self.needed_walk(v, except, placed, &mut seen)
     }
@@ -474,7 +495,8 @@ impl<'f> Compiler<'f> {
 
     /// Computes, before something writes memory, what later statements still need of reads up to `clock`.
     pub(crate) fn guard_reads(&mut self, clock: u32) {
-        let reads: Vec<Value> = self.lazy_reads.iter().filter(|&&(_, t)| t <= clock).map(|&(v, _)| v).collect();
+        let reads: Vec<Value> =
+            self.lazy_reads.iter().filter(|&&(_, t)| t <= clock).map(|&(v, _)| v).collect();
         for v in reads {
             if self.place(v) == Place::Lazy && self.uses.live[v.index()] && self.needed_later(v) {
                 self.add_sink(Sink::Tile { value: v, dest: None, keep: true });

@@ -111,6 +111,9 @@ impl<'f> Compiler<'f> {
                         Type::Tile(t) if t.shape.rank() == 0 => Home::Reg(self.new_reg()),
                         Type::Tile(_) => Home::Tile(self.free_home(r, &homes, None)),
                     };
+                    if let Home::Tile(b) = home {
+                        self.bufs[b as usize].is_home = true;
+                    }
                     homes.push(home);
                 }
                 let test = self.insts.len();
@@ -152,6 +155,9 @@ impl<'f> Compiler<'f> {
 
     fn enter_homes(&mut self, values: &[Value], homes: &[Home]) {
         for (&v, h) in values.iter().zip(homes) {
+            if let Home::Tile(b) = h {
+                self.bufs[*b as usize].is_home = true;
+            }
             self.set_place(v, h.place());
         }
     }

@@ -165,11 +165,35 @@ unsafe fn product(isa: Isa, plan: &DotPlan, a: Side, b: Side, c: *mut u8, room: 
         {
             let (x, out) = (a_at.cast::<f32>(), c.cast::<f32>());
             if r.strides[0] == r.size() && r.strides[1] >= 0 {
-                micro::rows_dot(isa, r.dtype, m, n, k, x, a_stride, r.base, r.elements(1) as usize, out, c_stride);
+                micro::rows_dot(
+                    isa,
+                    r.dtype,
+                    m,
+                    n,
+                    k,
+                    x,
+                    a_stride,
+                    r.base,
+                    r.elements(1) as usize,
+                    out,
+                    c_stride,
+                );
                 return;
             }
             if r.strides[1] == r.size() && r.strides[0] >= 0 {
-                micro::cols_dot(isa, r.dtype, m, k, n, x, a_stride, r.base, r.elements(0) as usize, out, c_stride);
+                micro::cols_dot(
+                    isa,
+                    r.dtype,
+                    m,
+                    k,
+                    n,
+                    x,
+                    a_stride,
+                    r.base,
+                    r.elements(0) as usize,
+                    out,
+                    c_stride,
+                );
                 return;
             }
         }

@@ -15,10 +15,31 @@ use crate::ir::{Op, ReduceOp, Value};
 #[derive(Clone, Debug)]
 pub(crate) enum Sink {
     /// A tile in the arena: in `dest` if given; `keep` makes that the value's place from now on.
-    Tile { value: Value, dest: Option<Buf>, keep: bool },
-    Store { stmt: StmtId, view: Value, offsets: Vec<Value>, value: Value },
-    Scatter { stmt: StmtId, view: Value, indices: Vec<Value>, value: Value, mask: Option<Value> },
-    Reduce { stmt: StmtId, value: Value, op: ReduceOp, src: Value, axis: u8 },
+    Tile {
+        value: Value,
+        dest: Option<Buf>,
+        keep: bool,
+    },
+    Store {
+        stmt: StmtId,
+        view: Value,
+        offsets: Vec<Value>,
+        value: Value,
+    },
+    Scatter {
+        stmt: StmtId,
+        view: Value,
+        indices: Vec<Value>,
+        value: Value,
+        mask: Option<Value>,
+    },
+    Reduce {
+        stmt: StmtId,
+        value: Value,
+        op: ReduceOp,
+        src: Value,
+        axis: u8,
+    },
 }
 
 impl Sink {
@@ -255,7 +276,12 @@ impl Compiler<'_> {
                     members.push(v);
                 }
             }
-            Op::Unary(..) | Op::Binary(..) | Op::Fma(..) | Op::Select(..) | Op::Cast(..) | Op::Gather { .. } => {
+            Op::Unary(..)
+            | Op::Binary(..)
+            | Op::Fma(..)
+            | Op::Select(..)
+            | Op::Cast(..)
+            | Op::Gather { .. } => {
                 if !is_identity {
                     required.push(v);
                     return;

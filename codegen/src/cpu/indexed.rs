@@ -97,7 +97,14 @@ impl Indices {
 ///
 /// # Safety
 /// The strip belongs to the group of `cx`, and the view is valid.
-pub(crate) unsafe fn gather(cx: &Cx<'_>, strip: &Strip, dst: u32, mem: u32, indices: &[Operand], mask: Option<Operand>) {
+pub(crate) unsafe fn gather(
+    cx: &Cx<'_>,
+    strip: &Strip,
+    dst: u32,
+    mem: u32,
+    indices: &[Operand],
+    mask: Option<Operand>,
+) {
     // SAFETY: every address is checked against the view's bounds.
     unsafe {
         let run = &*cx.runs.add(mem as usize);

@@ -2,7 +2,9 @@
 
 use std::fmt::Write as _;
 
-use super::program::{CpuProgram, DotPlan, DotSide, Group, Inst, MemAccess, NO_AXIS, Operand, SlotKind, StripOp};
+use super::program::{
+    CpuProgram, DotPlan, DotSide, Group, Inst, MemAccess, NO_AXIS, Operand, SlotKind, StripOp,
+};
 
 /// The listing of `p`.
 pub(crate) fn list(p: &CpuProgram) -> String {
@@ -39,12 +41,16 @@ pub(crate) fn list(p: &CpuProgram) -> String {
             Inst::Binary { op, dtype, dst, a, b } => {
                 line(format!("{i:4}  r{dst} = {}.{dtype} r{a}, r{b}", op.mnemonic()));
             }
-            Inst::Unary { op, dtype, dst, a } => line(format!("{i:4}  r{dst} = {}.{dtype} r{a}", op.mnemonic())),
+            Inst::Unary { op, dtype, dst, a } => {
+                line(format!("{i:4}  r{dst} = {}.{dtype} r{a}", op.mnemonic()))
+            }
             Inst::Const { dst, bits } => line(format!("{i:4}  r{dst} = {bits:#x}")),
             Inst::ProgramId { dst, axis } => line(format!("{i:4}  r{dst} = program_id {axis}")),
             Inst::NumPrograms { dst, axis } => line(format!("{i:4}  r{dst} = num_programs {axis}")),
             Inst::Mov { dst, src } => line(format!("{i:4}  r{dst} = r{src}")),
-            Inst::Fma { dtype, dst, a, b, c } => line(format!("{i:4}  r{dst} = fma.{dtype} r{a}, r{b}, r{c}")),
+            Inst::Fma { dtype, dst, a, b, c } => {
+                line(format!("{i:4}  r{dst} = fma.{dtype} r{a}, r{b}, r{c}"))
+            }
             Inst::Select { dst, cond, a, b } => line(format!("{i:4}  r{dst} = select r{cond}, r{a}, r{b}")),
             Inst::Cast { from, to, dst, a } => line(format!("{i:4}  r{dst} = cast.{from}.{to} r{a}")),
             Inst::ViewDim { dst, view, axis } => line(format!("{i:4}  r{dst} = dim v{view}, {axis}")),
@@ -54,7 +60,9 @@ pub(crate) fn list(p: &CpuProgram) -> String {
             Inst::ViewSlice { dst, view, axis, start, len, .. } => {
                 line(format!("{i:4}  v{dst} = slice_axis v{view}, {axis}, r{start}, r{len}"));
             }
-            Inst::ViewPermute { dst, view, perm } => line(format!("{i:4}  v{dst} = permute_view v{view}, {perm:?}")),
+            Inst::ViewPermute { dst, view, perm } => {
+                line(format!("{i:4}  v{dst} = permute_view v{view}, {perm:?}"))
+            }
             Inst::ViewMov { dst, src } => line(format!("{i:4}  v{dst} = v{src}")),
             Inst::ReadElem { dst, src, .. } => line(format!("{i:4}  r{dst} = first of {}", buf(p, *src))),
             Inst::ArgReduce { op, dtype, dst, src, outer, axis, inner } => line(format!(

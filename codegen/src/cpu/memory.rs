@@ -1,5 +1,8 @@
 //! Views at run time: slots, their arithmetic, and rows read and written with bounds.
-#![allow(unsafe_code, reason = "reads and writes memory that the launch vouches for, within the bounds that views carry")]
+#![allow(
+    unsafe_code,
+    reason = "reads and writes memory that the launch vouches for, within the bounds that views carry"
+)]
 
 use super::micro::{self, Isa};
 use super::program::{MemAccess, NO_AXIS, Point};
@@ -144,7 +147,16 @@ pub(crate) fn prepare(mem: &MemAccess, views: &[RtView], regs: &[u64], dims: &[i
 /// # Safety
 /// Elements `lo..hi` of the row are readable; `dst` has room for `n` arena elements.
 #[inline]
-pub(crate) unsafe fn read_row(isa: Isa, dtype: DType, run: &MemRun, row: *const u8, axis: usize, first: i64, n: usize, dst: *mut u8) {
+pub(crate) unsafe fn read_row(
+    isa: Isa,
+    dtype: DType,
+    run: &MemRun,
+    row: *const u8,
+    axis: usize,
+    first: i64,
+    n: usize,
+    dst: *mut u8,
+) {
     let end = first + n as i64;
     let lo = run.lo[axis].clamp(first, end);
     let hi = run.hi[axis].clamp(lo, end);
@@ -174,7 +186,16 @@ pub(crate) unsafe fn read_row(isa: Isa, dtype: DType, run: &MemRun, row: *const 
 /// # Safety
 /// Elements `lo..hi` of the row are writable; `src` has `n` arena elements.
 #[inline]
-pub(crate) unsafe fn write_row(isa: Isa, dtype: DType, run: &MemRun, row: *mut u8, axis: usize, first: i64, n: usize, src: *const u8) {
+pub(crate) unsafe fn write_row(
+    isa: Isa,
+    dtype: DType,
+    run: &MemRun,
+    row: *mut u8,
+    axis: usize,
+    first: i64,
+    n: usize,
+    src: *const u8,
+) {
     let end = first + n as i64;
     let lo = run.lo[axis].clamp(first, end);
     let hi = run.hi[axis].clamp(lo, end);
@@ -188,7 +209,14 @@ pub(crate) unsafe fn write_row(isa: Isa, dtype: DType, run: &MemRun, row: *mut u
         if run.stride[axis] == run.size {
             micro::narrow(isa, dtype, from, dst, (hi - lo) as usize);
         } else {
-            micro::narrow_strided(isa, dtype, from, dst, (run.stride[axis] / run.size) as isize, (hi - lo) as usize);
+            micro::narrow_strided(
+                isa,
+                dtype,
+                from,
+                dst,
+                (run.stride[axis] / run.size) as isize,
+                (hi - lo) as usize,
+            );
         }
     }
 }

@@ -12,6 +12,25 @@ use super::program::{DotPlan, DotSide, Inst, NO_AXIS};
 use crate::diag::Loc;
 use crate::ir::{DType, Op, Value};
 
+/// An operand with rows and columns exchanged.
+fn turned(side: DotSide) -> DotSide {
+    match side {
+        DotSide::Tile { buf, strides: [batch, row, col] } => {
+            DotSide::Tile { buf, strides: [batch, col, row] }
+        }
+        DotSide::View(mut access) => {
+            for axis in &mut access.axes {
+                *axis = match *axis {
+                    1 => 2,
+                    2 => 1,
+                    other => other,
+                };
+            }
+            DotSide::View(access)
+        }
+    }
+}
+
 impl Compiler<'_> {
     /// Compiles `v = dot(a, b, acc)`.
     pub(crate) fn dot(&mut self, v: Value, a: Value, b: Value, acc: Value, s: usize, loc: Loc) {
@@ -22,15 +41,20 @@ impl Compiler<'_> {
         }
         let is_int = !tc.dtype.is_float();
         self.flush();
-        let a_side = self.dot_side(a, is_int);
-        let b_side = self.dot_side(b, is_int);
+        let mut a_side = self.dot_side(a, is_int);
+        let mut b_side = self.dot_side(b, is_int);
         let in_use: Vec<Home> = [&a_side, &b_side]
             .into_iter()
             .filter_map(|d| if let DotSide::Tile { buf, .. } = d { Some(Home::Tile(*buf)) } else { None })
             .collect();
         let c = self.carry_tile(acc, v, &in_use, s);
         let last = tc.shape.rank() - 1;
-        let (m, n, k) = (tc.shape.dim(last - 1), tc.shape.dim(last), ta.shape.dim(last));
+        let (mut m, mut n, k) = (tc.shape.dim(last - 1), tc.shape.dim(last), ta.shape.dim(last));
+        if n == 1 && m > 1 {
+            // A matrix times a column is the column, lying, times the matrix transposed: the form that streams the matrix.
+            (m, n) = (n, m);
+            (a_side, b_side) = (turned(b_side), turned(a_side));
+        }
         let needs_room = |side: &DotSide| match side {
             DotSide::View(_) => true,
             DotSide::Tile { strides, .. } => strides[2] != 1,
@@ -38,7 +62,8 @@ impl Compiler<'_> {
         // Rows a power of two apart would fall on the same cache sets.
         let a_stride = k.next_multiple_of(16) + if k.is_multiple_of(256) { 16 } else { 0 };
         let a_pack = needs_room(&a_side).then(|| self.new_buf((m * a_stride * 4) as u32));
-        let b_pack = needs_room(&b_side).then(|| self.new_buf((micro::packed_len(self.isa, k, n) * 4) as u32));
+        let b_pack =
+            needs_room(&b_side).then(|| self.new_buf((micro::packed_len(self.isa, k, n) * 4) as u32));
         self.dots.push(DotPlan {
             is_int,
             batch: if last == 2 { tc.shape.dim(0) as u32 } else { 1 },
@@ -67,10 +92,11 @@ impl Compiler<'_> {
             }
         }
         let wanted = self.func.tile_ty(v).shape;
+        let one_column = wanted.dim(wanted.rank() - 1) == 1;
         let (mut at, mut through) = (v, axes);
         loop {
             if let Place::Tile(buf) = self.place(at) {
-                return self.tile_side(at, buf, &through);
+                return self.tile_side(at, buf, &through, one_column);
             }
             if self.place(at) != Place::Lazy || self.splat_of(at).is_some() {
                 break;
@@ -90,21 +116,28 @@ impl Compiler<'_> {
                     if repeats || dtype == DType::I64 || dtype.is_float() == is_int {
                         break;
                     }
-                    return DotSide::View(self.tile_access(*view, offsets, *shape, &through, Some(*pad), false));
+                    return DotSide::View(self.tile_access(
+                        *view,
+                        offsets,
+                        *shape,
+                        &through,
+                        Some(*pad),
+                        false,
+                    ));
                 }
                 _ => break,
             }
         }
         let buf = self.demand_tile(v);
-        self.tile_side(v, buf, &axes)
+        self.tile_side(v, buf, &axes, one_column)
     }
 
-    fn tile_side(&self, v: Value, buf: u32, axes: &Axes) -> DotSide {
+    fn tile_side(&self, v: Value, buf: u32, axes: &Axes, one_column: bool) -> DotSide {
         let own = row_major(self.func.tile_ty(v).shape);
         let stride = |a: u8| if a == NO_AXIS { 0 } else { own[a as usize] };
         let mut strides = [stride(axes[0]), stride(axes[1]), stride(axes[2])];
         // A single column is contiguous whatever its stride says.
-        if axes[2] == NO_AXIS || self.func.tile_ty(v).shape.dim(axes[2] as usize) == 1 {
+        if one_column {
             strides[2] = 1;
         }
         DotSide::Tile { buf, strides }

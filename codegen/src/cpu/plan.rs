@@ -36,7 +36,10 @@ pub(crate) fn finish(c: Compiler<'_>, params: Vec<ParamKind>) -> Result<CpuProgr
         top = top.max(at + size);
         if top > MAX_ARENA_BYTES {
             let loc = c.func.values.first().map_or_else(Loc::default, |v| v.loc);
-            let message = format!("the tiles of kernel `{}` need more than {MAX_ARENA_BYTES} bytes at once", c.func.name);
+            let message = format!(
+                "the tiles of kernel `{}` need more than {MAX_ARENA_BYTES} bytes at once",
+                c.func.name
+            );
             return Err(Diagnostic::new(loc, message).help("choose smaller extents in the schedule").into());
         }
         placed.push((at, at + size, life));

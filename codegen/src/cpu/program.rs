@@ -21,40 +21,140 @@ pub(crate) const NO_AXIS: u8 = u8::MAX;
 /// One instruction.
 #[derive(Clone, Debug)]
 pub(crate) enum Inst {
-    Const { dst: Reg, bits: u64 },
-    ProgramId { dst: Reg, axis: u8 },
-    NumPrograms { dst: Reg, axis: u8 },
-    Mov { dst: Reg, src: Reg },
-    Unary { op: UnaryOp, dtype: DType, dst: Reg, a: Reg },
-    Binary { op: BinaryOp, dtype: DType, dst: Reg, a: Reg, b: Reg },
-    Fma { dtype: DType, dst: Reg, a: Reg, b: Reg, c: Reg },
-    Select { dst: Reg, cond: Reg, a: Reg, b: Reg },
-    Cast { from: DType, to: DType, dst: Reg, a: Reg },
-    ViewDim { dst: Reg, view: Slot, axis: u8 },
-    ViewSelect { dst: Slot, view: Slot, axis: u8, index: Reg, size: u8 },
-    ViewSlice { dst: Slot, view: Slot, axis: u8, start: Reg, len: Reg, size: u8 },
-    ViewPermute { dst: Slot, view: Slot, perm: [u8; MAX_RANK] },
-    ViewMov { dst: Slot, src: Slot },
+    Const {
+        dst: Reg,
+        bits: u64,
+    },
+    ProgramId {
+        dst: Reg,
+        axis: u8,
+    },
+    NumPrograms {
+        dst: Reg,
+        axis: u8,
+    },
+    Mov {
+        dst: Reg,
+        src: Reg,
+    },
+    Unary {
+        op: UnaryOp,
+        dtype: DType,
+        dst: Reg,
+        a: Reg,
+    },
+    Binary {
+        op: BinaryOp,
+        dtype: DType,
+        dst: Reg,
+        a: Reg,
+        b: Reg,
+    },
+    Fma {
+        dtype: DType,
+        dst: Reg,
+        a: Reg,
+        b: Reg,
+        c: Reg,
+    },
+    Select {
+        dst: Reg,
+        cond: Reg,
+        a: Reg,
+        b: Reg,
+    },
+    Cast {
+        from: DType,
+        to: DType,
+        dst: Reg,
+        a: Reg,
+    },
+    ViewDim {
+        dst: Reg,
+        view: Slot,
+        axis: u8,
+    },
+    ViewSelect {
+        dst: Slot,
+        view: Slot,
+        axis: u8,
+        index: Reg,
+        size: u8,
+    },
+    ViewSlice {
+        dst: Slot,
+        view: Slot,
+        axis: u8,
+        start: Reg,
+        len: Reg,
+        size: u8,
+    },
+    ViewPermute {
+        dst: Slot,
+        view: Slot,
+        perm: [u8; MAX_RANK],
+    },
+    ViewMov {
+        dst: Slot,
+        src: Slot,
+    },
     /// Reads one element of a view.
-    LoadPoint { dst: Reg, point: u32 },
+    LoadPoint {
+        dst: Reg,
+        point: u32,
+    },
     /// Writes one element of a view.
-    StorePoint { src: Reg, point: u32 },
+    StorePoint {
+        src: Reg,
+        point: u32,
+    },
     /// Reads the first element of a buffer.
-    ReadElem { dst: Reg, src: Buf, wide: bool },
+    ReadElem {
+        dst: Reg,
+        src: Buf,
+        wide: bool,
+    },
     /// Runs a fused elementwise group.
     Group(u32),
     /// Runs a matrix product.
     Dot(u32),
-    CopyTile { dst: Buf, src: Buf, bytes: u32 },
-    ArgReduce { op: ArgOp, dtype: DType, dst: Buf, src: Buf, outer: u32, axis: u32, inner: u32 },
+    CopyTile {
+        dst: Buf,
+        src: Buf,
+        bytes: u32,
+    },
+    ArgReduce {
+        op: ArgOp,
+        dtype: DType,
+        dst: Buf,
+        src: Buf,
+        outer: u32,
+        axis: u32,
+        inner: u32,
+    },
     Print(u32),
     Assert(u32),
     Jump(u32),
-    JumpUnless { cond: Reg, target: u32 },
+    JumpUnless {
+        cond: Reg,
+        target: u32,
+    },
     /// `iv = lo`, or to `exit` when the loop has no iteration.
-    ForEnter { iv: Reg, lo: Reg, hi: Reg, step: Reg, exit: u32, loc: Loc },
+    ForEnter {
+        iv: Reg,
+        lo: Reg,
+        hi: Reg,
+        step: Reg,
+        exit: u32,
+        loc: Loc,
+    },
     /// `iv += step`, and back to `body` while `iv < hi`.
-    ForNext { iv: Reg, hi: Reg, step: Reg, body: u32 },
+    ForNext {
+        iv: Reg,
+        hi: Reg,
+        step: Reg,
+        body: u32,
+    },
 }
 
 /// One element of a view, at offsets in registers.
@@ -120,29 +220,120 @@ pub(crate) struct IotaBase {
 #[derive(Clone, Debug)]
 pub(crate) enum StripOp {
     /// Widens rows of a view.
-    Fetch { dst: u32, mem: u32 },
+    Fetch {
+        dst: u32,
+        mem: u32,
+    },
     /// Reads rows of a tile at strides.
-    FetchTile { dst: u32, buf: Buf, size: u8, strides: [u32; MAX_RANK], col_stride: u32, once: bool },
+    FetchTile {
+        dst: u32,
+        buf: Buf,
+        size: u8,
+        strides: [u32; MAX_RANK],
+        col_stride: u32,
+        once: bool,
+    },
     /// Coordinate along an iteration axis plus registers.
-    Iota { dst: u32, axis: u8, base: IotaBase, once: bool },
+    Iota {
+        dst: u32,
+        axis: u8,
+        base: IotaBase,
+        once: bool,
+    },
     /// One value throughout.
-    Fill { dst: u32, dtype: DType, a: Operand, once: bool },
-    Unary { op: UnaryOp, dtype: DType, dst: u32, a: u32 },
-    Binary { op: BinaryOp, dtype: DType, dst: u32, a: Operand, b: Operand },
-    Fma { dtype: DType, dst: u32, a: Operand, b: Operand, c: Operand },
-    Select { dtype: DType, dst: u32, cond: Operand, a: Operand, b: Operand },
-    Cast { from: DType, to: DType, dst: u32, a: u32 },
-    Exp2Affine { dst: u32, a: Operand, s: Operand, b: Operand },
-    ExpSub { dst: u32, a: Operand, b: Operand },
-    Exp2Sub { dst: u32, a: Operand, b: Operand },
-    Gather { dst: u32, mem: u32, indices: Vec<Operand>, mask: Option<Operand> },
-    Copy { dst: u32, a: u32, size: u8 },
-    Store { mem: u32, a: Operand },
-    Scatter { mem: u32, indices: Vec<Operand>, mask: Option<Operand>, a: Operand },
+    Fill {
+        dst: u32,
+        dtype: DType,
+        a: Operand,
+        once: bool,
+    },
+    Unary {
+        op: UnaryOp,
+        dtype: DType,
+        dst: u32,
+        a: u32,
+    },
+    Binary {
+        op: BinaryOp,
+        dtype: DType,
+        dst: u32,
+        a: Operand,
+        b: Operand,
+    },
+    Fma {
+        dtype: DType,
+        dst: u32,
+        a: Operand,
+        b: Operand,
+        c: Operand,
+    },
+    Select {
+        dtype: DType,
+        dst: u32,
+        cond: Operand,
+        a: Operand,
+        b: Operand,
+    },
+    Cast {
+        from: DType,
+        to: DType,
+        dst: u32,
+        a: u32,
+    },
+    Exp2Affine {
+        dst: u32,
+        a: Operand,
+        s: Operand,
+        b: Operand,
+    },
+    ExpSub {
+        dst: u32,
+        a: Operand,
+        b: Operand,
+    },
+    Exp2Sub {
+        dst: u32,
+        a: Operand,
+        b: Operand,
+    },
+    Gather {
+        dst: u32,
+        mem: u32,
+        indices: Vec<Operand>,
+        mask: Option<Operand>,
+    },
+    Copy {
+        dst: u32,
+        a: u32,
+        size: u8,
+    },
+    Store {
+        mem: u32,
+        a: Operand,
+    },
+    Scatter {
+        mem: u32,
+        indices: Vec<Operand>,
+        mask: Option<Operand>,
+        a: Operand,
+    },
     /// Reduces every row of the strip along the columns.
-    ReduceRows { op: ReduceOp, dtype: DType, dst: Buf, a: u32 },
+    ReduceRows {
+        op: ReduceOp,
+        dtype: DType,
+        dst: Buf,
+        a: u32,
+    },
     /// Accumulates rows along an outer axis.
-    ReduceCols { op: ReduceOp, dtype: DType, dst: Buf, a: u32, axis: u8, strides: [u32; MAX_RANK], col_stride: u32 },
+    ReduceCols {
+        op: ReduceOp,
+        dtype: DType,
+        dst: Buf,
+        a: u32,
+        axis: u8,
+        strides: [u32; MAX_RANK],
+        col_stride: u32,
+    },
 }
 
 /// A fused chain of elementwise operations over one iteration space, run strip by strip.

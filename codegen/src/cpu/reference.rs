@@ -74,7 +74,11 @@ fn f8_decode(dtype: DType, byte: u8) -> f64 {
         return if m == 0.0 { sign * f64::INFINITY } else { f64::NAN };
     }
     let scale = f64::from(1 << m_bits);
-    if e == 0 { sign * m / scale * 2f64.powi(1 - bias) } else { sign * (1.0 + m / scale) * 2f64.powi(e - bias) }
+    if e == 0 {
+        sign * m / scale * 2f64.powi(1 - bias)
+    } else {
+        sign * (1.0 + m / scale) * 2f64.powi(e - bias)
+    }
 }
 
 /// The byte of an 8-bit float nearest to `x`, ties to the even byte; beyond the largest finite value NaN (e4m3) or infinity.
@@ -412,8 +416,11 @@ impl Machine<'_> {
                 self.copy(&body.params[1..], inits);
                 let mut i = lo;
                 while i < hi {
-                    self.values[body.params[0].index()] =
-                        Some(Val::Tile(TileVal { dtype: DType::I32, dims: Vec::new(), data: vec![Num::I(i)] }));
+                    self.values[body.params[0].index()] = Some(Val::Tile(TileVal {
+                        dtype: DType::I32,
+                        dims: Vec::new(),
+                        data: vec![Num::I(i)],
+                    }));
                     self.block(body)?;
                     self.copy(&body.params[1..], &body.yields);
                     i += step;
@@ -593,7 +600,9 @@ impl Machine<'_> {
             if dtype.is_float() {
                 Num::F((0..k).map(|j| at(j).0.f() * at(j).1.f()).sum::<f64>() + c.data[i].f())
             } else {
-                Num::I((0..k).fold(c.data[i].i(), |s, j| s.wrapping_add(at(j).0.i().wrapping_mul(at(j).1.i()))))
+                Num::I(
+                    (0..k).fold(c.data[i].i(), |s, j| s.wrapping_add(at(j).0.i().wrapping_mul(at(j).1.i()))),
+                )
             }
         };
         (0..c.data.len()).map(|i| round(dtype, one(i))).collect()

@@ -142,10 +142,16 @@ fn bind(program: &CpuProgram, args: &[Arg], pid: [u32; 3], state: &mut State<'_>
                 )));
             }
             (ParamKind::View { .. }, Arg::Scalar(_)) => {
-                return Err(wrong(format!("argument {i} of kernel `{}` should be a view, not a scalar", program.name)));
+                return Err(wrong(format!(
+                    "argument {i} of kernel `{}` should be a view, not a scalar",
+                    program.name
+                )));
             }
             (ParamKind::Scalar { .. }, Arg::View(_)) => {
-                return Err(wrong(format!("argument {i} of kernel `{}` should be a scalar, not a view", program.name)));
+                return Err(wrong(format!(
+                    "argument {i} of kernel `{}` should be a scalar, not a view",
+                    program.name
+                )));
             }
         }
     }
@@ -268,7 +274,8 @@ unsafe fn execute(
             }
             Inst::ForNext { iv, hi, step, body } => {
                 // In 64 bits: the last step may pass the end of i32.
-                let next = i64::from(state.regs[*iv as usize] as i32) + i64::from(state.regs[*step as usize] as i32);
+                let next =
+                    i64::from(state.regs[*iv as usize] as i32) + i64::from(state.regs[*step as usize] as i32);
                 if next < i64::from(state.regs[*hi as usize] as i32) {
                     state.regs[*iv as usize] = u64::from(next as i32 as u32);
                     pc = *body as usize;
@@ -279,7 +286,15 @@ unsafe fn execute(
     Ok(())
 }
 
-unsafe fn arg_reduce(p: &CpuProgram, state: &State<'_>, op: ArgOp, dtype: DType, dst: u32, src: u32, dims: [u32; 3]) {
+unsafe fn arg_reduce(
+    p: &CpuProgram,
+    state: &State<'_>,
+    op: ArgOp,
+    dtype: DType,
+    dst: u32,
+    src: u32,
+    dims: [u32; 3],
+) {
     let [outer, axis, inner] = dims.map(|d| d as usize);
     // SAFETY: the caller vouches for the buffers.
     unsafe {
@@ -297,7 +312,11 @@ fn element(p: &CpuProgram, shown: &Shown, i: usize, state: &State<'_>) -> u64 {
             // SAFETY: `i` is below the tile's number of elements.
             unsafe {
                 let at = state.arena.add(p.buf_offsets[*buf as usize] as usize);
-                if *dtype == DType::I64 { *at.cast::<u64>().add(i) } else { u64::from(*at.cast::<u32>().add(i)) }
+                if *dtype == DType::I64 {
+                    *at.cast::<u64>().add(i)
+                } else {
+                    u64::from(*at.cast::<u32>().add(i))
+                }
             }
         }
     }

@@ -46,13 +46,9 @@ pub(crate) const fn wrap_int(dtype: DType, x: i64) -> u64 {
         DType::U8 => of_i32(x as u8 as i32),
         DType::Bool => of_i32((x != 0) as i32),
         DType::I64 => x as u64,
-        DType::I32
-        | DType::U32
-        | DType::F32
-        | DType::F16
-        | DType::BF16
-        | DType::F8E4M3
-        | DType::F8E5M2 => of_i32(x as i32),
+        DType::I32 | DType::U32 | DType::F32 | DType::F16 | DType::BF16 | DType::F8E4M3 | DType::F8E5M2 => {
+            of_i32(x as i32)
+        }
     }
 }
 

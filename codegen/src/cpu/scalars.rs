@@ -30,7 +30,9 @@ impl<'f> Compiler<'f> {
                 return;
             }
         };
-        let (Inst::ViewSelect { dst, .. } | Inst::ViewSlice { dst, .. } | Inst::ViewPermute { dst, .. }) = inst else {
+        let (Inst::ViewSelect { dst, .. } | Inst::ViewSlice { dst, .. } | Inst::ViewPermute { dst, .. }) =
+            inst
+        else {
             return;
         };
         self.insts.push(inst);

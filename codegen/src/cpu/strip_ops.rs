@@ -20,7 +20,9 @@ impl StripOp {
             | Self::Exp2Sub { dst, .. }
             | Self::Gather { dst, .. }
             | Self::Copy { dst, .. } => Some(*dst),
-            Self::Store { .. } | Self::Scatter { .. } | Self::ReduceRows { .. } | Self::ReduceCols { .. } => None,
+            Self::Store { .. } | Self::Scatter { .. } | Self::ReduceRows { .. } | Self::ReduceCols { .. } => {
+                None
+            }
         }
     }
 

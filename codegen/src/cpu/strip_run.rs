@@ -129,8 +129,7 @@ pub(crate) unsafe fn run_group(program: &CpuProgram, group: &Group, state: &mut 
                 *cx.ptrs.add(i) = cx.scratch.add(*at as usize);
             }
         }
-        let mut strip =
-            Strip { row: 0, n_rows: 0, col: 0, n_cols: 0, coords: [0; MAX_RANK], is_first: true };
+        let mut strip = Strip { row: 0, n_rows: 0, col: 0, n_cols: 0, coords: [0; MAX_RANK], is_first: true };
         while strip.row < group.rows {
             strip.n_rows = group.strip_rows.min(group.rows - strip.row);
             strip.col = 0;
@@ -191,7 +190,9 @@ unsafe fn run_op(cx: &Cx<'_>, strip: &Strip, op: &StripOp) {
             StripOp::Binary { op, dtype, dst, a, b } => {
                 micro::binary(isa, *op, *dtype, cx.ptr(*dst), cx.arg(*a), cx.arg(*b), n);
             }
-            StripOp::Unary { op, dtype, dst, a } => micro::unary(isa, *op, *dtype, cx.ptr(*dst), cx.ptr(*a), n),
+            StripOp::Unary { op, dtype, dst, a } => {
+                micro::unary(isa, *op, *dtype, cx.ptr(*dst), cx.ptr(*a), n)
+            }
             StripOp::Fma { dtype, dst, a, b, c } => {
                 micro::fma(isa, *dtype, cx.ptr(*dst), cx.arg(*a), cx.arg(*b), cx.arg(*c), n);
             }
@@ -211,7 +212,15 @@ unsafe fn run_op(cx: &Cx<'_>, strip: &Strip, op: &StripOp) {
             StripOp::Fetch { dst, mem } => fetch(cx, strip, *dst, *mem),
             StripOp::FetchTile { dst, buf, size, strides, col_stride, once } => {
                 if strip.is_first || !once {
-                    fetch_tile(cx, strip, cx.ptr(*dst), cx.buf(*buf), usize::from(*size), strides, *col_stride);
+                    fetch_tile(
+                        cx,
+                        strip,
+                        cx.ptr(*dst),
+                        cx.buf(*buf),
+                        usize::from(*size),
+                        strides,
+                        *col_stride,
+                    );
                 }
             }
             StripOp::Iota { dst, axis, base, once } => {
@@ -242,8 +251,12 @@ unsafe fn run_op(cx: &Cx<'_>, strip: &Strip, op: &StripOp) {
                 let Operand::Row(slot) = a else { return };
                 store(cx, strip, *mem, cx.ptr(*slot));
             }
-            StripOp::Gather { dst, mem, indices, mask } => indexed::gather(cx, strip, *dst, *mem, indices, *mask),
-            StripOp::Scatter { mem, indices, mask, a } => indexed::scatter(cx, strip, *mem, indices, *mask, *a),
+            StripOp::Gather { dst, mem, indices, mask } => {
+                indexed::gather(cx, strip, *dst, *mem, indices, *mask)
+            }
+            StripOp::Scatter { mem, indices, mask, a } => {
+                indexed::scatter(cx, strip, *mem, indices, *mask, *a)
+            }
             StripOp::ReduceRows { op, dtype, dst, a } => {
                 reduce_rows(cx, strip, *op, *dtype, cx.buf(*dst), cx.ptr(*a));
             }
@@ -351,7 +364,8 @@ unsafe fn fetch(cx: &Cx<'_>, strip: &Strip, dst: u32, mem: u32) {
                 && run.stride[0] == i64::from(cx.group.cols) * run.size
                 && run.lo[0] <= strip.coords[0]
                 && strip.coords[0] + i64::from(strip.n_rows) <= run.hi[0]);
-        let inside = |coords: &[i64; MAX_RANK]| (0..n_outer).all(|j| run.lo[j] <= coords[j] && coords[j] < run.hi[j]);
+        let inside =
+            |coords: &[i64; MAX_RANK]| (0..n_outer).all(|j| run.lo[j] <= coords[j] && coords[j] < run.hi[j]);
         if whole_cols && follows && inside(&strip.coords) {
             let src = run.address(&strip.coords, n_outer).wrapping_offset((first * run.size) as isize);
             if may_point {

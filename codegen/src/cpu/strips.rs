@@ -255,7 +255,8 @@ impl Placer {
         }
         if let StripOp::Iota { dst, axis, once, .. } = &mut op {
             let along_cols = *axis as usize == d.dims.len() - 1;
-            *once = self.kinds[*dst as usize].is_none() && self.whole_rows && (along_cols || *axis == NO_AXIS);
+            *once =
+                self.kinds[*dst as usize].is_none() && self.whole_rows && (along_cols || *axis == NO_AXIS);
         }
         self.ops.push(op);
     }
@@ -289,8 +290,11 @@ impl Placer {
             }
         }
         // A slot that is copied out at the end must not point at memory that a store may have changed by then.
-        let copied: Vec<u32> =
-            self.ops.iter().filter_map(|op| if let StripOp::Copy { a, .. } = op { Some(*a) } else { None }).collect();
+        let copied: Vec<u32> = self
+            .ops
+            .iter()
+            .filter_map(|op| if let StripOp::Copy { a, .. } = op { Some(*a) } else { None })
+            .collect();
         let mut free: Vec<(u8, u32)> = Vec::new();
         let mut held: Vec<(u32, u8, u32)> = Vec::new();
         for (i, op) in self.ops.iter().enumerate() {
@@ -320,7 +324,8 @@ impl Placer {
             };
             held.push((dst, size, at));
             let fetched = matches!(op, StripOp::Fetch { .. }) && !copied.contains(&dst);
-            self.kinds[dst as usize] = Some(if fetched { SlotKind::Fetched(at) } else { SlotKind::Scratch(at) });
+            self.kinds[dst as usize] =
+                Some(if fetched { SlotKind::Fetched(at) } else { SlotKind::Scratch(at) });
         }
         top
     }

@@ -6,8 +6,8 @@ use std::sync::Mutex;
 use super::super::{Arena, CpuProgram, micro, reference};
 use crate::diag::Loc;
 use crate::ir::{
-    BinaryOp, Block, Const, DType, Func, MAX_RANK, Op, Param, ReduceOp, Shape, Stmt, StmtKind, TileType, Type,
-    UnaryOp, Value, ViewFacts, ViewType,
+    BinaryOp, Block, Const, DType, Func, MAX_RANK, Op, Param, ReduceOp, Shape, Stmt, StmtKind, TileType,
+    Type, UnaryOp, Value, ViewFacts, ViewType,
 };
 use crate::launch::{Arg, DeviceLog, RunError, ViewArg};
 
@@ -244,9 +244,20 @@ impl Fb {
 #[derive(Clone, Debug)]
 pub(crate) enum TestArg {
     /// Element type, extents, strides in elements, elements before the first.
-    View { dtype: DType, dims: Vec<i64>, strides: Vec<i64>, start: i64, mutable: bool },
+    View {
+        dtype: DType,
+        dims: Vec<i64>,
+        strides: Vec<i64>,
+        start: i64,
+        mutable: bool,
+    },
     /// As the argument before it, a view of the same buffer.
-    Same { of: usize, dims: Vec<i64>, strides: Vec<i64>, start: i64 },
+    Same {
+        of: usize,
+        dims: Vec<i64>,
+        strides: Vec<i64>,
+        start: i64,
+    },
     Scalar(u64),
 }
 
@@ -423,7 +434,8 @@ pub(crate) fn check(func: &Func, args: &[TestArg], grid: [u32; 3], tolerance: f6
             assert_eq!(g[end..], w[end..], "argument {i}: bytes after the buffer changed");
             for (j, (x, y)) in w[GUARD..end].chunks(size).zip(g[GUARD..end].chunks(size)).enumerate() {
                 let (x, y) = (value(*dtype, x), value(*dtype, y));
-                let close = x == y || (x.is_nan() && y.is_nan()) || (x - y).abs() <= tolerance * (1.0 + x.abs());
+                let close =
+                    x == y || (x.is_nan() && y.is_nan()) || (x - y).abs() <= tolerance * (1.0 + x.abs());
                 assert!(
                     close,
                     "{} seed {seed}: argument {i}, element {j}: {y}, reference {x}\n{}",

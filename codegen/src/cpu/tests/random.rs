@@ -46,11 +46,7 @@ impl Gen {
             .map(|_| {
                 let x = self.rng.below(9) as i32 - 3;
                 let c = self.b.int(x);
-                if self.rng.chance(30) {
-                    self.b.bin(BinaryOp::Add, c, self.inner)
-                } else {
-                    c
-                }
+                if self.rng.chance(30) { self.b.bin(BinaryOp::Add, c, self.inner) } else { c }
             })
             .collect();
         let t = self.b.load(view, &offsets, &dims);
@@ -109,7 +105,8 @@ impl Gen {
         }
         let (lo, hi) = (self.b.num(t.dtype, -9.0), self.b.num(t.dtype, 9.0));
         let dims = t.shape.to_vec();
-        let (lo, hi) = if dims.is_empty() { (lo, hi) } else { (self.b.splat(lo, &dims), self.b.splat(hi, &dims)) };
+        let (lo, hi) =
+            if dims.is_empty() { (lo, hi) } else { (self.b.splat(lo, &dims), self.b.splat(hi, &dims)) };
         let v = self.b.bin(BinaryOp::Max, v, lo);
         self.b.bin(BinaryOp::Min, v, hi)
     }
@@ -141,7 +138,11 @@ impl Gen {
             }
             6 => {
                 let a = self.rng.pick(&self.pool.clone());
-                if self.b.ty(a).dtype == DType::Bool { self.b.un(UnaryOp::Not, a) } else { self.b.un(UnaryOp::Neg, a) }
+                if self.b.ty(a).dtype == DType::Bool {
+                    self.b.un(UnaryOp::Not, a)
+                } else {
+                    self.b.un(UnaryOp::Neg, a)
+                }
             }
             7 => {
                 let a = self.rng.pick(&self.pool.clone());
@@ -329,7 +330,11 @@ impl Gen {
                 .iter()
                 .map(|t| {
                     let t = t.tile().expect("only tiles are carried");
-                    if t.shape.rank() == 0 { g.b.num(t.dtype, 1.0) } else { g.of_type(t.dtype, &t.shape.to_vec()) }
+                    if t.shape.rank() == 0 {
+                        g.b.num(t.dtype, 1.0)
+                    } else {
+                        g.of_type(t.dtype, &t.shape.to_vec())
+                    }
                 })
                 .collect();
             std::mem::swap(&mut g.b, b);
@@ -350,8 +355,20 @@ fn random_case(seed: u64) {
         let dims = [rng.pick(&[5i64, 64, 131]), rng.pick(&[9i64, 64, 133])];
         let view = b.view(dtype, 2, false);
         args.push(match rng.below(3) {
-            0 => TestArg::View { dtype, dims: dims.to_vec(), strides: vec![1, dims[0] + 3], start: 1, mutable: false },
-            1 => TestArg::View { dtype, dims: dims.to_vec(), strides: vec![dims[1] + 5, 1], start: 2, mutable: false },
+            0 => TestArg::View {
+                dtype,
+                dims: dims.to_vec(),
+                strides: vec![1, dims[0] + 3],
+                start: 1,
+                mutable: false,
+            },
+            1 => TestArg::View {
+                dtype,
+                dims: dims.to_vec(),
+                strides: vec![dims[1] + 5, 1],
+                start: 2,
+                mutable: false,
+            },
             _ => TestArg::dense(dtype, &dims, false),
         });
         views.push((view, dims.to_vec()));
