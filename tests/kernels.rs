@@ -1,5 +1,5 @@
 //! Every kernel of the registry against its f64 reference on the CPU: all element types, options and awkward shapes, under the
-//! default schedule and a few random legal ones; and the same bits from any number of threads.
+//! default schedule and a few random legal ones; and the same bits from any number of threads. `TILEWRIGHT_KERNEL=name` checks one.
 
 use std::collections::BTreeMap;
 

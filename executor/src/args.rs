@@ -47,7 +47,7 @@ pub struct ModelArgs {
     #[arg(long, value_name = "N", value_parser = positive)]
     pub context: Option<usize>,
     /// Tokens per page of the KV cache
-    #[arg(long, value_name = "N", value_parser = positive, default_value_t = 64)]
+    #[arg(long, value_name = "N", value_parser = positive, default_value_t = 128)]
     pub page_size: usize,
 }
 
@@ -162,7 +162,7 @@ pub struct BenchArgs {
     #[arg(long, value_name = "N", value_parser = positive, default_value_t = 512)]
     pub prompt_tokens: usize,
     /// Tokens to generate
-    #[arg(long, value_name = "N", value_parser = positive, default_value_t = 64)]
+    #[arg(long, value_name = "N", value_parser = positive, default_value_t = 128)]
     pub gen_tokens: usize,
     /// Measured runs, after one that is not; medians are reported
     #[arg(long, value_name = "N", value_parser = positive, default_value_t = 3)]

@@ -86,7 +86,7 @@ pub(crate) fn per_head<BQ: Dim, G: Dim>(positions: Tile<i32, (BQ,)>) -> Tile<i32
 /// Softmax attention; see [`run`].
 #[kernel(
     space(BQ: [8, 16, 32, 64, 128, 256], BN: [32, 64, 128, 256], G: [1, 2], D: [64, 80]),
-    default(BQ = 64, BN = 128, G = 1, D = 64),
+    default(BQ = 128, BN = 128, G = 1, D = 64),
     legal = |s| BQ * G <= 1024 && 4 * (BQ * G * (2 * D + BN) + 2 * BN * D) <= 2 << 20,
     types(T: [f32], C: [f32, bf16]),
     comptime(mask: [Mask::Full, Mask::Window]),

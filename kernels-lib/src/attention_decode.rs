@@ -32,7 +32,7 @@ pub enum Part {
 /// One split of the keys; see [`run`].
 #[kernel(
     space(BN: [16, 32, 64, 128, 256], G: [1, 2], D: [64, 128]),
-    default(BN = 64, G = 1, D = 64),
+    default(BN = 128, G = 1, D = 64),
     types(T: [f32], C: [f32, bf16]),
     comptime(mask: [Mask::Causal, Mask::Window], part: [Part::Whole, Part::Split]),
 )]

@@ -20,7 +20,7 @@ use crate::online_softmax::{State, finish, fold, start};
 /// Softmax attention of ragged prompts over pages; see [`run`].
 #[kernel(
     space(BQ: [8, 16, 32, 64, 128, 256], BN: [16, 32, 64, 128, 256], G: [1, 2], D: [64, 80]),
-    default(BQ = 64, BN = 64, G = 1, D = 64),
+    default(BQ = 128, BN = 128, G = 1, D = 64),
     legal = |s| BQ * G <= 1024 && 4 * (BQ * G * (2 * D + BN) + 2 * BN * D) <= 2 << 20,
     types(T: [f32], C: [f32, bf16]),
     comptime(mask: [Mask::Causal, Mask::Window]),

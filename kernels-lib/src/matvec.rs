@@ -23,7 +23,7 @@ use crate::matmul::{Layout, multiply, weight_dims};
         BN: [8, 16, 32, 64, 128, 256],
         BK: [256, 512, 1024, 2048, 4096],
     ),
-    default(BM = 1, BN = 32, BK = 1024),
+    default(BM = 1, BN = 64, BK = 1024),
     types(T: [f32], W: [f32, bf16]),
     comptime(epilogue: [Epilogue::NONE, Epilogue::BIAS_RESIDUAL], layout: [Layout::OutIn, Layout::InOut]),
 )]
@@ -50,7 +50,7 @@ pub fn matvec<T: Float + DotInput<Acc = f32>, W: Float + DotInput<Acc = f32>, BM
         BN: [8, 16, 32, 64, 128],
         BK: [256, 512, 1024, 2048, 4096],
     ),
-    default(BM = 1, BN = 32, BK = 1024),
+    default(BM = 1, BN = 64, BK = 1024),
     types(T: [f32], W: [f32, bf16]),
     comptime(activation: [Activation::Silu], layout: [Layout::OutIn, Layout::InOut]),
 )]

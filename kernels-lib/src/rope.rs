@@ -43,13 +43,13 @@ fn turn<S: TileShape>([a, b]: [Tile<f32, S>; 2], [cos, sin]: [Tile<f32, S>; 2]) 
 /// Turns heads in place; see [`run`].
 #[kernel(space(BT: [1, 4, 16, 64], HD: [32, 64]), default(BT = 16, HD = 64))]
 pub fn rope<T: Float, BT: Dim, HD: Dim>(x: ViewMut<T, 4>, cos: View<f32, 2>, sin: View<f32, 2>) {
-    let at = [program_id(0) * BT, scalar(0)];
+    let t = program_id(0) * BT;
     let head = x.at(1, program_id(1));
-    let parts = [head.at(1, 0), head.at(1, 1)];
-    let pair = parts.map(|p| p.load::<(BT, HD)>(at).cast::<f32>());
-    let turned = turn(pair, [cos.load::<(BT, HD)>(at), sin.load::<(BT, HD)>(at)]);
-    parts[0].store(at, turned[0].cast::<T>());
-    parts[1].store(at, turned[1].cast::<T>());
+    let pair = [0, 1].map(|part| head.load::<(BT, One, HD)>((t, part, 0)).cast::<f32>().squeeze::<1>());
+    let [cos, sin] = [cos, sin].map(|table| table.load::<(BT, HD)>((t, 0)));
+    for (part, turned) in turn(pair, [cos, sin]).into_iter().enumerate() {
+        head.store((t, part, 0), turned.cast::<T>().expand_dims::<1>());
+    }
 }
 
 /// Both halves of all heads of one token normalised and weighted.
@@ -68,10 +68,10 @@ fn normalise<W: Float, H: Dim, HD: Dim>(
 /// Optional norm and RoPE of queries and keys, keys and values into their pages; see [`run_write`].
 #[kernel(
     space(HQ: [16], HKV: [8], HD: [64]),
-    types(T: [f32], W: [f32, bf16], C: [f32, bf16]),
+    types(T: [f32], W: [f32, bf16], K: [f32, bf16]),
     comptime(norm: [HeadNorm::None, HeadNorm::Rms]),
 )]
-pub fn rope_write<T: Float, W: Float, C: Float, HQ: Dim, HKV: Dim, HD: Dim>(
+pub fn rope_write<T: Float, W: Float, K: Float, HQ: Dim, HKV: Dim, HD: Dim>(
     q: ViewMut<T, 4>,
     k: View<T, 4>,
     v: View<T, 4>,
@@ -80,8 +80,8 @@ pub fn rope_write<T: Float, W: Float, C: Float, HQ: Dim, HKV: Dim, HD: Dim>(
     slots: View<i32, 1>,
     q_norm: View<W, 2>,
     k_norm: View<W, 2>,
-    k_pages: ViewMut<C, 5>,
-    v_pages: ViewMut<C, 5>,
+    k_pages: ViewMut<K, 5>,
+    v_pages: ViewMut<K, 5>,
     eps: Scalar<f32>,
     norm: HeadNorm,
 ) {
@@ -89,11 +89,10 @@ pub fn rope_write<T: Float, W: Float, C: Float, HQ: Dim, HKV: Dim, HD: Dim>(
     let row = |table: View<f32, 2>| table.at(0, t).load::<(HD,)>([0]).expand_dims::<0>();
     let turns = [row(cos), row(sin)];
 
-    let q = q.at(0, t);
-    let parts = [q.at(1, 0), q.at(1, 1)];
-    let mut queries = parts.map(|p| p.load::<(HQ, HD)>([0, 0]).cast::<f32>());
-    let k = k.at(0, t);
-    let mut keys = [k.at(1, 0), k.at(1, 1)].map(|p| p.load::<(HKV, HD)>([0, 0]).cast::<f32>());
+    // Both parts come from one view at constant offsets, which shows that a store to one does not meet a load of the other.
+    let (q, k) = (q.at(0, t), k.at(0, t));
+    let mut queries = [0, 1].map(|part| q.load::<(HQ, One, HD)>([0, part, 0]).cast::<f32>().squeeze::<1>());
+    let mut keys = [0, 1].map(|part| k.load::<(HKV, One, HD)>([0, part, 0]).cast::<f32>().squeeze::<1>());
     match norm {
         HeadNorm::None => {}
         HeadNorm::Rms => {
@@ -106,14 +105,15 @@ pub fn rope_write<T: Float, W: Float, C: Float, HQ: Dim, HKV: Dim, HD: Dim>(
 
     // A negative slot selects no page or no slot of it, and a store into an empty view writes nothing.
     let (slot, page_size) = (slots.get([t]), k_pages.dim(2));
-    let within = |pages: ViewMut<C, 5>| pages.at(0, slot / page_size).at(1, slot % page_size);
-    let (k_page, v_page, v) = (within(k_pages), within(v_pages), v.at(0, t));
-    for part in 0..2usize {
-        parts[part].store([0, 0], queries[part].cast::<T>());
-        k_page.at(1, part).store([0, 0], keys[part].cast::<C>());
-        let values = v.at(1, part).load::<(HKV, HD)>([0, 0]).cast::<f32>();
-        v_page.at(1, part).store([0, 0], values.cast::<C>());
+    let [k_page, v_page] = [k_pages, v_pages].map(|p| p.at(0, slot / page_size).at(1, slot % page_size));
+    for (part, queries) in queries.into_iter().enumerate() {
+        q.store([0, part, 0], queries.cast::<T>().expand_dims::<1>());
     }
+    for (part, keys) in keys.into_iter().enumerate() {
+        k_page.store([0, part, 0], keys.cast::<K>().expand_dims::<1>());
+    }
+    let values = v.at(0, t).load::<(HKV, C<2>, HD)>([0, 0, 0]);
+    v_page.store([0, 0, 0], values.cast::<f32>().cast::<K>());
 }
 
 /// What happens to a query or key head before it is turned.

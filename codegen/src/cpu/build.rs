@@ -96,8 +96,10 @@ pub(crate) fn build_group(c: &mut Compiler<'_>, work: &Work<'_>) {
     let mut elems: Vec<(Value, Buf)> = Vec::new();
     for sink in work.sinks {
         for r in sink.roots() {
-            let axes = identity(c.func.tile_ty(r).shape);
-            c.operand(&mut d, r, &axes);
+            if !c.is_absorbed(r, work) {
+                let axes = identity(c.func.tile_ty(r).shape);
+                c.operand(&mut d, r, &axes);
+            }
         }
     }
     for sink in work.sinks {
@@ -121,8 +123,9 @@ pub(crate) fn build_group(c: &mut Compiler<'_>, work: &Work<'_>) {
                 }
             }
             Sink::Store { view, offsets, value, .. } => {
-                let a = c.operand(&mut d, *value, &identity(c.func.tile_ty(*value).shape));
                 let shape = c.func.tile_ty(*value).shape;
+                let stored = if c.is_absorbed(*value, work) { c.narrowed(*value) } else { None };
+                let a = c.operand(&mut d, stored.unwrap_or(*value), &identity(shape));
                 let mem = c.tile_access(*view, offsets, shape, &identity(shape), None, true);
                 let mem = d.mem(mem);
                 d.tail.push(StripOp::Store { mem, a });
@@ -328,9 +331,26 @@ impl Compiler<'_> {
         }
     }
 
+    /// The f32 tile that `v` is a narrower float of: a store rounds as the cast would, so it may take the operand itself.
+    fn narrowed(&self, v: Value) -> Option<Value> {
+        match self.op_of(v) {
+            Some(Op::Cast(a, to)) if to.is_float() && self.func.tile_ty(*a).dtype == DType::F32 => {
+                (self.place(v) == Place::Lazy).then_some(*a)
+            }
+            _ => None,
+        }
+    }
+
     /// Whether `v` has one reader, inside the group, that computes it as part of a fused form.
     fn is_absorbed(&self, v: Value, work: &Work<'_>) -> bool {
-        if self.func.tile_ty(v).dtype != DType::F32 || self.uses.users[v.index()].len() != 1 {
+        if self.uses.users[v.index()].len() != 1 {
+            return false;
+        }
+        let stores = |s: &Sink| matches!(s, Sink::Store { value, .. } if *value == v);
+        if self.narrowed(v).is_some() && work.sinks.iter().any(stores) {
+            return true;
+        }
+        if self.func.tile_ty(v).dtype != DType::F32 {
             return false;
         }
         if work.sinks.iter().any(|s| s.roots().contains(&v)) {

@@ -61,7 +61,7 @@ impl Rect {
         self.lo[0] == 0 && self.lo[1] == 0 && self.hi[0] >= rows as i64 && self.hi[1] >= cols as i64
     }
 
-    const fn from_start(&self) -> bool {
+    const fn starts_at_zero(&self) -> bool {
         self.lo[0] == 0 && self.lo[1] == 0
     }
 
@@ -134,21 +134,21 @@ unsafe fn product(isa: Isa, plan: &DotPlan, a: Side, b: Side, c: *mut u8, room: 
     let c_stride = n;
     if let Side::Rect(r) = &a
         && r.pad == 0
-        && r.from_start()
+        && r.starts_at_zero()
     {
         m = m.min(r.hi[0] as usize);
     }
     if let Side::Rect(r) = &b
         && r.pad == 0
-        && r.from_start()
+        && r.starts_at_zero()
     {
         n = n.min(r.hi[1] as usize);
     }
     if let (Side::Rect(x), Side::Rect(y)) = (&a, &b)
         && x.pad == 0
         && y.pad == 0
-        && x.from_start()
-        && y.from_start()
+        && x.starts_at_zero()
+        && y.starts_at_zero()
     {
         k = k.min(x.hi[1].max(y.hi[0]) as usize);
     }
@@ -245,7 +245,7 @@ unsafe fn bring_a(isa: Isa, a: Side, m: usize, k: usize, room: &Room) -> (*mut u
                     return (r.base, (r.strides[0] / 4) as usize);
                 }
                 let to = room.a.expect("an operand in memory should have room for its copy");
-                if r.from_start() {
+                if r.starts_at_zero() {
                     let valid = (r.hi[0] as usize, r.hi[1] as usize);
                     micro::pack_a(
                         isa,
@@ -289,7 +289,7 @@ unsafe fn bring_b(isa: Isa, b: Side, k: usize, n: usize, room: &Room) -> (*mut u
             }
             Side::Rect(r) => {
                 let to = room.b.expect("an operand in memory should have room for its panels");
-                if r.from_start() {
+                if r.starts_at_zero() {
                     let valid = (r.hi[0] as usize, r.hi[1] as usize);
                     micro::pack_b(
                         isa,

@@ -142,21 +142,28 @@ pub(crate) fn prepare(mem: &MemAccess, views: &[RtView], regs: &[u64], dims: &[i
     run
 }
 
-/// Columns `first..first + n` of a row at `row`, in bounds for columns `lo..hi`: reads them to arena elements.
+/// Part of a row: `n` columns from `first` along iteration axis `axis`.
+#[derive(Clone, Copy)]
+pub(crate) struct Cols {
+    pub axis: usize,
+    pub first: i64,
+    pub n: usize,
+}
+
+/// Part of a row whose column 0 is at `row`, in bounds for columns `lo..hi`: reads them to arena elements.
 ///
 /// # Safety
-/// Elements `lo..hi` of the row are readable; `dst` has room for `n` arena elements.
+/// The columns in bounds are readable; `dst` has room for all as arena elements.
 #[inline]
 pub(crate) unsafe fn read_row(
     isa: Isa,
     dtype: DType,
     run: &MemRun,
     row: *const u8,
-    axis: usize,
-    first: i64,
-    n: usize,
+    cols: Cols,
     dst: *mut u8,
 ) {
+    let Cols { axis, first, n } = cols;
     let end = first + n as i64;
     let lo = run.lo[axis].clamp(first, end);
     let hi = run.hi[axis].clamp(lo, end);
@@ -184,18 +191,17 @@ pub(crate) unsafe fn read_row(
 /// As [`read_row`], the other way; columns out of bounds are not written.
 ///
 /// # Safety
-/// Elements `lo..hi` of the row are writable; `src` has `n` arena elements.
+/// The columns in bounds are writable; `src` has all as arena elements.
 #[inline]
 pub(crate) unsafe fn write_row(
     isa: Isa,
     dtype: DType,
     run: &MemRun,
     row: *mut u8,
-    axis: usize,
-    first: i64,
-    n: usize,
+    cols: Cols,
     src: *const u8,
 ) {
+    let Cols { axis, first, n } = cols;
     let end = first + n as i64;
     let lo = run.lo[axis].clamp(first, end);
     let hi = run.hi[axis].clamp(lo, end);

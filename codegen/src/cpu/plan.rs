@@ -58,7 +58,6 @@ pub(crate) fn finish(c: Compiler<'_>, params: Vec<ParamKind>) -> Result<CpuProgr
         dots: c.dots,
         prints: c.prints,
         asserts: c.asserts,
-        buf_bytes: c.bufs.iter().map(|b| b.bytes).collect(),
         buf_offsets: offsets,
         scratch_offset: top as u32,
         arena_bytes: top as u32 + scratch,

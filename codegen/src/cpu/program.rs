@@ -428,8 +428,7 @@ pub struct CpuProgram {
     pub(crate) dots: Vec<DotPlan>,
     pub(crate) prints: Vec<PrintPlan>,
     pub(crate) asserts: Vec<AssertPlan>,
-    /// Size and byte offset of every buffer.
-    pub(crate) buf_bytes: Vec<u32>,
+    /// Byte offset of every buffer.
     pub(crate) buf_offsets: Vec<u32>,
     /// Scratch strips start here.
     pub(crate) scratch_offset: u32,

@@ -9,30 +9,19 @@ impl<'f> Compiler<'f> {
     /// Compiles an operation that yields a view.
     pub(crate) fn view_definition(&mut self, v: Value, op: &'f Op) {
         let size = self.func.view_ty(v).dtype.size_bytes() as u8;
-        let inst = match op {
-            Op::ViewSelect(a, axis, index) => {
-                let (view, index) = (self.view(*a), self.reg(*index));
-                Inst::ViewSelect { dst: self.new_view(), view, axis: *axis, index, size }
-            }
-            Op::ViewSlice(a, axis, start, len) => {
-                let (view, start, len) = (self.view(*a), self.reg(*start), self.reg(*len));
-                Inst::ViewSlice { dst: self.new_view(), view, axis: *axis, start, len, size }
-            }
-            Op::ViewPermute(a, order) => {
-                let mut perm = [0u8, 1, 2, 3, 4];
-                perm[..order.len()].copy_from_slice(order);
-                let view = self.view(*a);
-                Inst::ViewPermute { dst: self.new_view(), view, perm }
-            }
-            other => {
-                let loc = self.func.values[v.index()].loc;
-                self.error(loc, format!("`{}` does not yield a view", other.mnemonic()));
-                return;
-            }
-        };
-        let (Inst::ViewSelect { dst, .. } | Inst::ViewSlice { dst, .. } | Inst::ViewPermute { dst, .. }) =
-            inst
-        else {
+        let dst = self.new_view();
+        let inst = if let Op::ViewSelect(a, axis, index) = op {
+            Inst::ViewSelect { dst, view: self.view(*a), axis: *axis, index: self.reg(*index), size }
+        } else if let Op::ViewSlice(a, axis, start, len) = op {
+            let (start, len) = (self.reg(*start), self.reg(*len));
+            Inst::ViewSlice { dst, view: self.view(*a), axis: *axis, start, len, size }
+        } else if let Op::ViewPermute(a, order) = op {
+            let mut perm = [0u8, 1, 2, 3, 4];
+            perm[..order.len()].copy_from_slice(order);
+            Inst::ViewPermute { dst, view: self.view(*a), perm }
+        } else {
+            let loc = self.func.values[v.index()].loc;
+            self.error(loc, format!("`{}` does not yield a view", op.mnemonic()));
             return;
         };
         self.insts.push(inst);

@@ -3,7 +3,7 @@
 
 use super::alias;
 use super::indexed;
-use super::memory::{MemRun, prepare, read_row, write_row};
+use super::memory::{Cols, MemRun, prepare, read_row, write_row};
 use super::micro::{self, Arg as StripArg, Isa};
 use super::program::{CpuProgram, Group, NO_AXIS, Operand, SlotKind, StripOp};
 use super::run::State;
@@ -47,6 +47,13 @@ fn advance(coords: &mut [i64; MAX_RANK], outer: &[u32]) {
         }
         coords[j] = 0;
     }
+}
+
+/// The element of a tile at a column and outer coordinates; strides beyond the outer axes are 0.
+#[inline]
+fn tile_index(col: u32, coords: &[i64; MAX_RANK], strides: &[u32; MAX_RANK], col_stride: u32) -> usize {
+    let start = col as usize * col_stride as usize;
+    coords.iter().zip(strides).fold(start, |at, (&c, &s)| at + c as usize * s as usize)
 }
 
 /// What the operations of a group share.
@@ -165,10 +172,7 @@ unsafe fn run_strip(cx: &Cx<'_>, strip: &Strip) {
                     *cx.ptrs.add(i) = cx.buf(*buf).add(linear * *size as usize);
                 }
                 SlotKind::RowOf { buf, size, strides, col_stride } => {
-                    let mut at = strip.col as usize * *col_stride as usize;
-                    for j in 0..group.outer.len() {
-                        at += strip.coords[j] as usize * strides[j] as usize;
-                    }
+                    let at = tile_index(strip.col, &strip.coords, strides, *col_stride);
                     *cx.ptrs.add(i) = cx.buf(*buf).add(at * *size as usize);
                 }
                 SlotKind::Scratch(_) | SlotKind::Fetched(_) => {}
@@ -265,10 +269,7 @@ unsafe fn run_op(cx: &Cx<'_>, strip: &Strip, op: &StripOp) {
                 let (to, src) = (cx.buf(*dst), cx.ptr(*a));
                 let combine = combining(*op);
                 strip.for_each_row(&cx.group.outer, |r, coords| {
-                    let mut at = strip.col as usize * *col_stride as usize;
-                    for j in 0..cx.group.outer.len() {
-                        at += coords[j] as usize * strides[j] as usize;
-                    }
+                    let at = tile_index(strip.col, coords, strides, *col_stride);
                     let (to, row) = (to.add(at * size), src.add(r * strip.n_cols as usize * size));
                     if coords[*axis as usize] == 0 {
                         std::ptr::copy_nonoverlapping(row, to, strip.n_cols as usize * size);
@@ -375,10 +376,11 @@ unsafe fn fetch(cx: &Cx<'_>, strip: &Strip, dst: u32, mem: u32) {
             }
             return;
         }
+        let cols = Cols { axis: ca, first, n };
         strip.for_each_row(&cx.group.outer, |r, coords| {
             let to = home.add(r * n * element);
             if inside(coords) {
-                read_row(cx.isa, dtype, run, run.address(coords, n_outer), ca, first, n, to);
+                read_row(cx.isa, dtype, run, run.address(coords, n_outer), cols, to);
             } else {
                 micro::fill(dtype, to, (&raw const run.pad).cast(), n);
             }
@@ -391,14 +393,14 @@ unsafe fn store(cx: &Cx<'_>, strip: &Strip, mem: u32, src: *const u8) {
     let element = micro::arena_bytes(dtype);
     let n_outer = cx.group.outer.len();
     let n = strip.n_cols as usize;
-    let first = i64::from(strip.col);
+    let cols = Cols { axis: cx.col_axis, first: i64::from(strip.col), n };
     // SAFETY: only elements inside the run's box are written.
     unsafe {
         let run = &*cx.runs.add(mem as usize);
         strip.for_each_row(&cx.group.outer, |r, coords| {
             if (0..n_outer).all(|j| run.lo[j] <= coords[j] && coords[j] < run.hi[j]) {
                 let row = run.address(coords, n_outer);
-                write_row(cx.isa, dtype, run, row, cx.col_axis, first, n, src.add(r * n * element));
+                write_row(cx.isa, dtype, run, row, cols, src.add(r * n * element));
             }
         });
     }
@@ -416,10 +418,7 @@ unsafe fn fetch_tile(
     let n = strip.n_cols as usize;
     let dtype = if size == 8 { DType::I64 } else { DType::I32 };
     strip.for_each_row(&cx.group.outer, |r, coords| {
-        let mut at = strip.col as usize * col_stride as usize;
-        for j in 0..cx.group.outer.len() {
-            at += coords[j] as usize * strides[j] as usize;
-        }
+        let at = tile_index(strip.col, coords, strides, col_stride);
         // SAFETY: coordinates stay within the tile's extents.
         unsafe {
             let (src, to) = (tile.add(at * size), dst.add(r * n * size));

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use tilewright_autotune::fingerprint::Fingerprint;
+use tilewright_autotune::kernels::{complete, free_space};
 use tilewright_autotune::library::{Library, Lookup};
 use tilewright_autotune::problem::{Bucket, Subject};
 use tilewright_codegen::kernel::Kernel;
@@ -55,9 +56,11 @@ impl Plan {
             return Rc::clone(known);
         }
         let (kernel, ask) = ask();
-        let subject = Subject { kernel: kernel.name, source_hash: kernel.source.hash, space: &kernel.knobs };
+        let space = free_space(&kernel);
+        let subject = Subject { kernel: kernel.name, source_hash: kernel.source.hash, space: &space };
         let lookup = self.library.lookup(&subject, &ask.bucket, &self.device);
-        let mut schedule = lookup.schedule().unwrap_or(&kernel.default).clone();
+        let found = lookup.schedule().map(|free| complete(&kernel, free));
+        let mut schedule = found.filter(kernel.knobs.legal).unwrap_or_else(|| kernel.default.clone());
         for &(knob, value) in &ask.fixed {
             schedule = schedule.with(knob, i64::try_from(value).unwrap_or(i64::MAX));
         }

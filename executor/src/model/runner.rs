@@ -1,6 +1,8 @@
 //! The steps of a forward pass as launches: each picks kernel and schedule for its number of rows, and is timed when asked.
 
 use tilewright_autotune::problem::Bucket;
+use tilewright_codegen::dsl::elem::Elem;
+use tilewright_codegen::ir::DType;
 use tilewright_codegen::kernel::Kernel;
 use tilewright_codegen::tensor::TensorRef;
 use tilewright_kernels::attention::Mask;
@@ -48,9 +50,20 @@ fn size<W>() -> f64 {
     size_of::<W>() as f64
 }
 
+/// The bucket of a problem with f32 activations and weights or cache of `W`, as the kernel registry names it.
 fn bucket<W: WeightElem>(extents: &[(&str, usize)]) -> Bucket {
-    let extents: Vec<(&str, i64)> = extents.iter().map(|&(n, v)| (n, i64::try_from(v).unwrap_or(i64::MAX))).collect();
-    Bucket::new(W::DTYPE.name(), &extents)
+    let extents: Vec<(&str, i64)> =
+        extents.iter().map(|&(name, n)| (name, i64::try_from(n).unwrap_or(i64::MAX))).collect();
+    let dtype = match W::DTYPE {
+        DType::F32 => "f32".to_owned(),
+        narrow => format!("f32_{}", narrow.name()),
+    };
+    Bucket::new(&dtype, &extents)
+}
+
+/// The bucket of a linear layer. Epilogues share one schedule: they hardly change what is best.
+fn linear_bucket<W: WeightElem>(m: usize, n: usize, k: usize) -> Bucket {
+    bucket::<W>(&[("m", m), ("n", n), ("k", k)]).with_option("layout", "nk")
 }
 
 /// A kernel with pinned dimensions, and the question for its record.
@@ -69,10 +82,10 @@ impl Runner {
         width: usize,
     ) -> Result<()> {
         let Self { stream, plan, profile } = self;
-        let schedule = plan.schedule("embedding", rows, || {
-            pinned(embedding::embedding::kernel::<f32, W>(), bucket::<W>(&[("t", rows), ("h", width)]), Vec::new())
-        });
         let n_table = table.len() / width;
+        let schedule = plan.schedule("embedding", rows, || {
+            pinned(embedding::embedding::kernel::<f32, W>(), bucket::<W>(&[("tokens", rows), ("vocab", n_table), ("width", width)]), Vec::new())
+        });
         let work = Work { flops: 0.0, bytes: (rows * width) as f64 * (size::<W>() + 4.0) };
         let (ids, table) = (ids.view([rows]).map_err(device)?, table.view([n_table, width]).map_err(device)?);
         let y = y.view_mut([rows, width]).map_err(device)?;
@@ -95,7 +108,7 @@ impl Runner {
         let width = weight.len();
         let Self { stream, plan, profile } = self;
         let schedule = plan.schedule(name, rows, || {
-            let ask = bucket::<f32>(&[("r", rows), ("n", width)]);
+            let ask = bucket::<f32>(&[("rows", rows), ("length", width)]);
             pinned(rms_norm::rms_norm::kernel::<f32, f32>(), ask, vec![("N", width)])
         });
         let work = Work { flops: (4 * rows * width) as f64, bytes: (8 * rows * width) as f64 };
@@ -142,7 +155,7 @@ impl Runner {
             None => TensorRef::from_slice(&[], [0]).map_err(device)?,
         };
         let y = tilewright_codegen::tensor::TensorMut::from_slice(&mut y[..m * n], [m, n]).map_err(device)?;
-        let ask = || bucket::<W>(&[("m", m), ("n", n), ("k", k)]);
+        let ask = || linear_bucket::<W>(m, n, k).with_option("epilogue", "none");
         if m <= STREAMED_ROWS {
             let schedule = plan.schedule(name, m, || {
                 let kernel = matvec::matvec::kernel::<f32, W>(epilogue, Layout::OutIn);
@@ -178,7 +191,7 @@ impl Runner {
             self.product("up", [m, n, k], x, (&up.weight, up.bias.as_ref()), second, bias)?;
             let Self { stream, plan, profile } = self;
             let schedule = plan.schedule("swiglu", m, || {
-                let ask = bucket::<f32>(&[("r", m), ("n", n)]);
+                let ask = bucket::<f32>(&[("rows", m), ("columns", n)]);
                 pinned(swiglu::swiglu::kernel::<f32>(Activation::Silu), ask, Vec::new())
             });
             let g = TensorRef::from_slice(first, [m, n]).map_err(device)?;
@@ -197,7 +210,7 @@ impl Runner {
         let x = x.view([m, k]).map_err(device)?;
         let (g, u) = (gate.weight.view([n, k]).map_err(device)?, up.weight.view([n, k]).map_err(device)?);
         let y = y.view_mut([m, n]).map_err(device)?;
-        let ask = || bucket::<W>(&[("m", m), ("n", n), ("k", k)]);
+        let ask = || linear_bucket::<W>(m, n, k);
         let (silu, layout) = (Activation::Silu, Layout::OutIn);
         if m <= STREAMED_ROWS {
             let schedule = plan.schedule("gate_up", m, || {
@@ -228,7 +241,7 @@ impl Runner {
         let pairs = inv_freq.len();
         let Self { stream, plan, profile } = self;
         let schedule = plan.schedule("rope_table", rows, || {
-            let ask = bucket::<f32>(&[("t", rows), ("d", 2 * pairs)]);
+            let ask = bucket::<f32>(&[("tokens", rows), ("pairs", pairs)]);
             pinned(rope::rope_table::kernel(), ask, vec![("HD", pairs)])
         });
         let work = Work { flops: (2 * rows * pairs) as f64, bytes: (8 * rows * pairs) as f64 };
@@ -250,7 +263,12 @@ impl Runner {
         let Self { stream, plan, profile } = self;
         let norm = args.norm;
         let schedule = plan.schedule("rope_write", rows, || {
-            let ask = bucket::<W>(&[("t", rows), ("hq", n_heads), ("hkv", n_kv_heads), ("d", 2 * pairs)]);
+            let ask = bucket::<W>(&[
+                ("tokens", rows),
+                ("q_heads", n_heads),
+                ("kv_heads", n_kv_heads),
+                ("head_size", 2 * pairs),
+            ]);
             let fixed = vec![("HQ", n_heads), ("HKV", n_kv_heads), ("HD", pairs)];
             pinned(rope::rope_write::kernel::<f32, f32, W>(norm), ask, fixed)
         });
@@ -277,7 +295,16 @@ impl Runner {
         let (mask, window) = mask(window);
         let Self { stream, plan, profile } = self;
         let schedule = plan.schedule("attention_paged", max_tokens, || {
-            let ask = bucket::<W>(&[("t", max_tokens), ("g", group), ("d", head_dim), ("page", page_tokens)]);
+            let ask = bucket::<W>(&[
+                ("sequences", 1),
+                ("tokens", max_tokens),
+                ("past", 0),
+                ("kv_heads", n_kv_heads),
+                ("group", group),
+                ("head_size", head_dim),
+            ])
+            .with_option("mask", "causal")
+            .with_option("page", &page_tokens.to_string());
             let fixed = vec![("BN", key_block(page_tokens)), ("G", group), ("D", head_dim)];
             pinned(attention_paged::attention_paged::kernel::<f32, W>(mask), ask, fixed)
         });
@@ -308,12 +335,12 @@ impl Runner {
         let Self { stream, plan, profile } = self;
         let part = if n_splits == 1 { attention_decode::Part::Whole } else { attention_decode::Part::Split };
         let decode = plan.schedule("attention_decode", n_splits, || {
-            let ask = bucket::<W>(&[("splits", n_splits), ("g", group), ("d", head_dim), ("page", page_tokens)]);
+            let ask = bucket::<W>(&[("splits", n_splits), ("group", group), ("head_size", head_dim)]);
             let fixed = vec![("BN", key_block(page_tokens)), ("G", group), ("D", head_dim)];
             pinned(attention_decode::attention_decode::kernel::<f32, W>(mask, part), ask, fixed)
         });
         let merge = plan.schedule("attention_merge", 1, || {
-            let ask = bucket::<f32>(&[("g", group), ("d", head_dim)]);
+            let ask = bucket::<f32>(&[("group", group), ("head_size", head_dim)]);
             pinned(attention_decode::attention_merge::kernel::<f32>(), ask, vec![("G", group), ("D", head_dim)])
         });
         let [partial, stats] = scratch;

@@ -91,11 +91,13 @@ impl Fb {
             DType::F16 => u64::from(half::f16::from_f64(x).to_bits()),
             DType::BF16 => u64::from(half::bf16::from_f64(x).to_bits()),
             DType::F8E4M3 | DType::F8E5M2 => 0,
-            _ => match dtype.size_bytes() {
-                1 => x as i64 as u64 & 0xff,
-                4 => x as i64 as u64 & 0xffff_ffff,
-                _ => x as i64 as u64,
-            },
+            DType::I8 | DType::U8 | DType::I32 | DType::U32 | DType::I64 | DType::Bool => {
+                match dtype.size_bytes() {
+                    1 => x as i64 as u64 & 0xff,
+                    4 => x as i64 as u64 & 0xffff_ffff,
+                    _ => x as i64 as u64,
+                }
+            }
         };
         self.tile(Op::Const(Const { dtype, bits }), dtype, Shape::SCALAR)
     }

@@ -215,9 +215,9 @@ fn carried_values_that_swap_and_rotate() {
             let s = b.bin(BinaryOp::Add, c[3], c[4]);
             vec![c[1], c[2], c[0], c[4], s]
         });
-        for i in 0..3 {
+        for (i, &tile) in r[..3].iter().enumerate() {
             let at = b.int(i as i32 * 33);
-            b.store(y, &[at], r[i]);
+            b.store(y, &[at], tile);
         }
         let fib = b.cast(r[3], DType::F32);
         let at = b.int(99);
@@ -452,11 +452,8 @@ fn every_elementwise_operation_and_type() {
             TestArg::dense(dtype, &[i64::from(row.max(1))], true),
             TestArg::dense(DType::Bool, &[i64::from(flag.max(1))], true),
         ];
-        let tolerance = match dtype {
-            DType::F16 => 2e-3,
-            DType::BF16 => 2e-2,
-            _ => 1e-5,
-        };
+        let tolerance =
+            [(DType::F16, 2e-3), (DType::BF16, 2e-2)].iter().find(|t| t.0 == dtype).map_or(1e-5, |t| t.1);
         check(&b.finish(), &args, [1, 1, 1], tolerance, 9);
     }
 }
@@ -479,6 +476,45 @@ fn assert_stops_with_its_place() {
     let error = go(5).expect_err("5 is not below 3");
     assert_eq!((error.message.as_str(), error.pid), ("n should be below 3", [2, 0, 0]));
     assert!(super::build::run_plain(&program, &[], [1, 1, 1], [0, 0, 0], &mut arena, &NoLog).is_err());
+}
+
+#[test]
+fn scalar_arguments_in_their_own_encoding() {
+    for (dtype, bits) in [
+        (DType::F32, u64::from(1.5f32.to_bits())),
+        (DType::F16, u64::from(half::f16::from_f32(-2.25).to_bits())),
+        (DType::BF16, u64::from(half::bf16::from_f32(3.0).to_bits())),
+        (DType::I8, 0xfb),
+        (DType::U8, 0xfb),
+        (DType::I32, 0xffff_fff0),
+        (DType::U32, 77),
+        (DType::I64, (-5i64) as u64),
+    ] {
+        let mut b = Fb::new();
+        let (s, y) = (b.scalar(dtype), b.view(dtype, 1, true));
+        let z = b.int(0);
+        let t = b.splat(s, &[9]);
+        let t = b.bin(BinaryOp::Add, t, t);
+        b.store(y, &[z], t);
+        let nine = b.int(9);
+        b.store(y, &[nine], s);
+        let args = [TestArg::Scalar(bits), TestArg::dense(dtype, &[12], true)];
+        check(&b.finish(), &args, [1, 1, 1], 0.0, 10);
+    }
+}
+
+#[test]
+fn print_shows_scalars_and_tiles() {
+    let mut b = Fb::new();
+    let n = b.int(4);
+    let t = b.tile(Op::Arange { extent: 3 }, DType::I32, Shape::new(&[3]));
+    b.stmt(StmtKind::Print { label: "n, t:".to_owned(), values: vec![n, t] });
+    let isa = super::super::micro::Isa::detect();
+    let program = super::super::CpuProgram::compile(&b.finish(), isa).expect("should compile");
+    let log = super::build::Lines::default();
+    let mut arena = super::super::Arena::new();
+    super::build::run_plain(&program, &[], [1, 1, 1], [0; 3], &mut arena, &log).expect("should run");
+    assert_eq!(*log.0.lock().expect("nobody panicked"), ["n, t: 4 [0, 1, 2]"]);
 }
 
 #[test]
