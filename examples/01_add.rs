@@ -2,6 +2,8 @@
 //!
 //! New idea: a kernel is a Rust function over tiles; loads and stores at the ragged end are in bounds by construction.
 
+#![allow(clippy::print_stdout, reason = "an example shows its result")]
+
 use tilewright::prelude::*;
 
 /// z = x + y for vectors of any length.

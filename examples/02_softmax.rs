@@ -2,6 +2,8 @@
 //!
 //! New idea: a reduction keeps its axis as `One`, which broadcasts back; rustc checks that the shapes fit.
 
+#![allow(clippy::print_stdout, reason = "an example shows its result")]
+
 use tilewright::prelude::*;
 
 /// Each row of y is the softmax of that row of x; a row must fit into BN columns.

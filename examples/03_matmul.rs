@@ -2,6 +2,8 @@
 //!
 //! New ideas: a run-time loop whose accumulator is carried, `dot`, and helpers that are plain Rust generics.
 
+#![allow(clippy::print_stdout, reason = "an example shows its result")]
+
 use tilewright::prelude::*;
 
 /// The body that every variant shares; the epilogue is traced into the kernel, it costs no pass over memory.
@@ -27,7 +29,12 @@ fn product<BM: Dim, BN: Dim, BK: Dim>(
     space(BM: [64, 128, 256], BN: [64, 128, 256], BK: [64, 128]),
     default(BM = 128, BN = 128, BK = 128)
 )]
-pub fn linear_relu<BM: Dim, BN: Dim, BK: Dim>(x: View<f32, 2>, w: View<f32, 2>, bias: View<f32, 1>, y: ViewMut<f32, 2>) {
+pub fn linear_relu<BM: Dim, BN: Dim, BK: Dim>(
+    x: View<f32, 2>,
+    w: View<f32, 2>,
+    bias: View<f32, 1>,
+    y: ViewMut<f32, 2>,
+) {
     let n = grouped_2d(program_id(0), cdiv(y.dim(0), BM), cdiv(y.dim(1), BN), 4).1 * BN;
     let bias = bias.load::<(BN,)>([n]);
     product::<BM, BN, BK>(x, w, y, |acc| (acc + bias[(None, ..)]).maximum(0.0));

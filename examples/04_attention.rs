@@ -3,6 +3,8 @@
 //! New ideas: several carried values, comptime branches on a host bool, and masks from `arange`.
 //! The method is that of "FlashAttention" (Dao et al., 2022) with the exponentials taken to base 2.
 
+#![allow(clippy::print_stdout, reason = "an example shows its result")]
+
 use tilewright::prelude::*;
 
 /// y = softmax(q k^T / sqrt(D)) v for one head per grid column; q, k, v, y are [heads, tokens, D].
@@ -64,20 +66,35 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let scale = 1.0 / (d as f32).sqrt();
     let schedule = Schedule::new(&[("BQ", 64), ("BK", 64), ("D", 64)]);
     let grid = [tokens.div_ceil(64) as u32, heads as u32, 1];
-    attention::launch(&stream, &schedule, grid, q.view(dims)?, k.view(dims)?, v.view(dims)?, y.view_mut(dims)?, scale, true)?;
+    attention::launch(
+        &stream,
+        &schedule,
+        grid,
+        q.view(dims)?,
+        k.view(dims)?,
+        v.view(dims)?,
+        y.view_mut(dims)?,
+        scale,
+        true,
+    )?;
 
-    let at = |b: &Buffer<f32>, head: usize, row: usize, i: usize| f64::from(b.as_slice()[(head * tokens + row) * d + i]);
+    let at = |b: &Buffer<f32>, head: usize, row: usize, i: usize| {
+        f64::from(b.as_slice()[(head * tokens + row) * d + i])
+    };
     let mut worst = 0f64;
     for head in 0..heads {
         for row in 0..tokens {
             let scores: Vec<f64> = (0..=row)
-                .map(|j| (0..d).map(|i| at(&q, head, row, i) * at(&k, head, j, i)).sum::<f64>() * f64::from(scale))
+                .map(|j| {
+                    (0..d).map(|i| at(&q, head, row, i) * at(&k, head, j, i)).sum::<f64>() * f64::from(scale)
+                })
                 .collect();
             let top = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
             let weights: Vec<f64> = scores.iter().map(|s| (s - top).exp()).collect();
             let sum: f64 = weights.iter().sum();
             for i in 0..d {
-                let want: f64 = weights.iter().enumerate().map(|(j, w)| w * at(&v, head, j, i)).sum::<f64>() / sum;
+                let want: f64 =
+                    weights.iter().enumerate().map(|(j, w)| w * at(&v, head, j, i)).sum::<f64>() / sum;
                 worst = worst.max((at(&y, head, row, i) - want).abs());
             }
         }

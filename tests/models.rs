@@ -29,7 +29,8 @@ struct Fixture {
 impl Fixture {
     fn open(name: &str) -> Self {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/models").join(name);
-        let read = |file: &str| std::fs::read(folder.join(file)).unwrap_or_else(|e| panic!("{name}/{file}: {e}"));
+        let read =
+            |file: &str| std::fs::read(folder.join(file)).unwrap_or_else(|e| panic!("{name}/{file}: {e}"));
         let manifest = serde_json::from_slice(&read("manifest.json")).expect("the manifest should be JSON");
         Self { expected: read("expected.safetensors"), manifest, folder }
     }
@@ -39,12 +40,14 @@ impl Fixture {
         let all = SafeTensors::deserialize(&self.expected).expect("expected.safetensors should parse");
         let view = all.tensor(name).ok()?;
         let data = view.data();
-        Some(match view.dtype() {
+        #[expect(clippy::wildcard_enum_match_arm, reason = "the enum is not ours")]
+        let values = match view.dtype() {
             Dtype::F32 => data.as_chunks::<4>().0.iter().map(|b| f64::from(f32::from_le_bytes(*b))).collect(),
             Dtype::F64 => data.as_chunks::<8>().0.iter().map(|b| f64::from_le_bytes(*b)).collect(),
             Dtype::I64 => data.as_chunks::<8>().0.iter().map(|b| i64::from_le_bytes(*b) as f64).collect(),
             other => panic!("{name} has an unexpected dtype {other:?}"),
-        })
+        };
+        Some(values)
     }
 
     fn tokens(&self, name: &str) -> Vec<u32> {
@@ -53,7 +56,8 @@ impl Fixture {
 
     /// Writes a Hugging Face folder with the weights of the recipe.
     fn checkpoint(&self, folder: &Path, dtype: Dtype) {
-        std::fs::copy(self.folder.join("config.json"), folder.join("config.json")).expect("copying config.json");
+        std::fs::copy(self.folder.join("config.json"), folder.join("config.json"))
+            .expect("copying config.json");
         let seed = self.manifest["seed"].as_u64().expect("a seed");
         let tensors: Vec<(String, Vec<usize>, Vec<u8>)> = self.manifest["tensors"]
             .as_array()
@@ -61,19 +65,28 @@ impl Fixture {
             .iter()
             .map(|t| {
                 let name = t["name"].as_str().expect("a name").to_owned();
-                let shape: Vec<usize> =
-                    t["shape"].as_array().expect("a shape").iter().map(|d| d.as_u64().expect("an extent") as usize).collect();
+                let shape: Vec<usize> = t["shape"]
+                    .as_array()
+                    .expect("a shape")
+                    .iter()
+                    .map(|d| d.as_u64().expect("an extent") as usize)
+                    .collect();
                 let number = |key: &str| t[key].as_f64().expect("a number") as f32;
-                let values = weights(seed, &name, shape.iter().product(), number("amplitude"), number("base"));
-                let bytes = match dtype {
-                    Dtype::BF16 => values.iter().flat_map(|v| bf16::from_f32(*v).to_le_bytes()).collect(),
-                    _ => values.iter().flat_map(|v| v.to_le_bytes()).collect(),
+                let values =
+                    weights(seed, &name, shape.iter().product(), number("amplitude"), number("base"));
+                let bytes = if dtype == Dtype::BF16 {
+                    values.iter().flat_map(|v| bf16::from_f32(*v).to_le_bytes()).collect()
+                } else {
+                    values.iter().flat_map(|v| v.to_le_bytes()).collect()
                 };
                 (name, shape, bytes)
             })
             .collect();
         let views = tensors.iter().map(|(name, shape, bytes)| {
-            (name.as_str(), TensorView::new(dtype, shape.clone(), bytes).expect("the bytes should fit the shape"))
+            (
+                name.as_str(),
+                TensorView::new(dtype, shape.clone(), bytes).expect("the bytes should fit the shape"),
+            )
         });
         let file = safetensors::serialize(views, None).expect("the checkpoint should serialise");
         std::fs::write(folder.join("model.safetensors"), file).expect("writing the checkpoint");
@@ -96,9 +109,8 @@ impl Fixture {
 
 /// Values of one tensor by the recipe, in exactly its order of f32 operations.
 fn weights(seed: u64, name: &str, len: usize, amplitude: f32, base: f32) -> Vec<f32> {
-    let hash = name
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3));
+    let hash =
+        name.bytes().fold(0xcbf2_9ce4_8422_2325u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3));
     let seed = hash ^ seed;
     (0..len as u64)
         .map(|i| {
@@ -188,7 +200,10 @@ fn float32(name: &str) {
     forward.prefill(&kv, &[chunk], LogitRows::Last, &mut last).expect("the second piece should run");
     let truth = fixture.tensor("logits_truth").expect("the fixture should have logits");
     let (max, _) = errors(&last, &truth[(prompt.len() - 1) * vocab..]);
-    assert!(max <= 1e-4, "{name}: the last logits of a prompt in two pieces differ by {max:.2e} of the largest");
+    assert!(
+        max <= 1e-4,
+        "{name}: the last logits of a prompt in two pieces differ by {max:.2e} of the largest"
+    );
 
     // Greedy decoding, two sequences at a time.
     let mut token = argmax(&last);
@@ -199,8 +214,7 @@ fn float32(name: &str) {
         let other_position = kv.n_tokens(other);
         kv.append(seq, 1).expect("a step should fit");
         kv.append(other, 1).expect("a step should fit");
-        let steps =
-            [Step { seq: other, position: other_position, token: 9 }, Step { seq, position, token }];
+        let steps = [Step { seq: other, position: other_position, token: 9 }, Step { seq, position, token }];
         forward.decode(&kv, &steps, &mut logits).expect("the step should run");
         token = argmax(&logits[vocab..]);
         found.push(token);
@@ -211,12 +225,16 @@ fn float32(name: &str) {
 fn bfloat16(name: &str) {
     let fixture = Fixture::open(name);
     let prompt = fixture.tokens("prompt");
-    let truth = fixture.tensor("logits_truth_bf16_weights").expect("the fixture should have the bfloat16 case");
+    let truth =
+        fixture.tensor("logits_truth_bf16_weights").expect("the fixture should have the bfloat16 case");
     let (mut forward, mut kv) = fixture.load(Dtype::BF16, prompt.len());
     let (max, mean) = errors(&prefill(forward.as_mut(), &mut kv, &prompt), &truth);
     for (what, ours, key) in [("largest", max, "max_relative_error"), ("mean", mean, "mean_relative_error")] {
         let theirs = fixture.manifest["bfloat16"][key].as_f64().expect("transformers' own error");
-        assert!(ours <= 1.5 * theirs, "{name}: {what} error {ours:.2e}, transformers' bfloat16 has {theirs:.2e}");
+        assert!(
+            ours <= 1.5 * theirs,
+            "{name}: {what} error {ours:.2e}, transformers' bfloat16 has {theirs:.2e}"
+        );
     }
 }
 

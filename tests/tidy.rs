@@ -86,7 +86,8 @@ fn dependencies_point_downward() {
 
 #[test]
 fn nothing_is_ignored_or_left_for_later() {
-    let needles = [concat!("#[", "ignore"), concat!("todo", "!("), concat!("unimplemented", "!("), concat!("TO", "DO")];
+    let needles =
+        [concat!("#[", "ignore"), concat!("todo", "!("), concat!("unimplemented", "!("), concat!("TO", "DO")];
     for path in rust_files() {
         let text = fs::read_to_string(&path).unwrap();
         for needle in needles {

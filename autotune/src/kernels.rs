@@ -52,7 +52,10 @@ pub fn complete(kernel: &Kernel, free: &Schedule) -> Schedule {
 /// Every kernel that can be tuned, in the order of the registry.
 #[must_use]
 pub fn families() -> Vec<Box<dyn Family>> {
-    registry::all().iter().filter_map(|entry| Some(Box::new(Registered::new(entry)?) as Box<dyn Family>)).collect()
+    registry::all()
+        .iter()
+        .filter_map(|entry| Some(Box::new(Registered::new(entry)?) as Box<dyn Family>))
+        .collect()
 }
 
 /// A kernel of the registry with at least one free knob.
@@ -117,7 +120,8 @@ impl Family for Registered {
             .shape_names
             .iter()
             .map(|name| {
-                let value = bucket.extents.get(*name).ok_or_else(|| format!("the shape has no extent `{name}`"))?;
+                let value =
+                    bucket.extents.get(*name).ok_or_else(|| format!("the shape has no extent `{name}`"))?;
                 usize::try_from(*value).map_err(|_| format!("extent {name} = {value} is not possible"))
             })
             .collect::<Result<Vec<usize>, String>>()?;
@@ -233,7 +237,11 @@ mod tests {
             for (device_class, kernel) in crate::library::shipped_names() {
                 if kernel == family.subject().kernel {
                     for (origin, file) in library.files(&family.subject(), device_class) {
-                        assert!(file.is_ok(), "{origin}: {}", file.err().map_or_else(String::new, |e| e.to_string()));
+                        assert!(
+                            file.is_ok(),
+                            "{origin}: {}",
+                            file.err().map_or_else(String::new, |e| e.to_string())
+                        );
                     }
                 }
             }

@@ -5,13 +5,13 @@
 //! author's location. What Rust cannot overload (`for`, `while`, `if`, comparisons) the `#[kernel]` attribute rewrites into
 //! calls of [`control`] and [`operators`].
 
+pub mod control;
+pub mod dim;
 pub mod elem;
 pub mod f8;
-pub mod dim;
-pub mod shape;
-pub mod value;
-pub mod operators;
 pub mod math;
 pub mod memory;
-pub mod control;
+pub mod operators;
 pub mod program;
+pub mod shape;
+pub mod value;

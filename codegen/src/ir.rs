@@ -26,20 +26,20 @@
 //! a function is one specialisation of the author's kernel. There is no notion of thread, register or shared memory here;
 //! a program instance runs the statements one after another, and different instances may run in any order.
 
-pub mod types;
-pub mod ops;
-pub mod func;
 pub mod builder;
-pub mod number;
-pub mod walk;
-pub mod print;
-pub mod parse;
-pub mod verify;
 pub mod docs;
+pub mod func;
+pub mod number;
+pub mod ops;
+pub mod parse;
+pub mod print;
+pub mod types;
+pub mod verify;
+pub mod walk;
 
 pub use func::{Block, Func, Param, Stmt, StmtKind, Value, ValueData, ViewFacts};
 pub use ops::{ArgOp, BinaryOp, Const, Op, ReduceOp, TypeRule, UnaryOp};
-pub use types::{DType, MAX_RANK, Shape, TileType, Type, ViewType};
 pub use parse::{ParseError, parse};
 pub use print::print;
+pub use types::{DType, MAX_RANK, Shape, TileType, Type, ViewType};
 pub use verify::{Facts, verify};

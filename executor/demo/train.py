@@ -215,8 +215,10 @@ def train(args) -> float:
 def export(model, out: Path) -> None:
     """Writes the Hugging Face folder."""
     model.config._name_or_path = ""
-    model.generation_config.update(do_sample=False, eos_token_id=EOS, pad_token_id=PAD, bos_token_id=None)
     model.save_pretrained(out)
+    (out / "model.safetensors").chmod(0o644)
+    greedy = {"do_sample": False, "eos_token_id": EOS, "pad_token_id": PAD}
+    (out / "generation_config.json").write_text(json.dumps(greedy, indent=2) + "\n", encoding="utf-8")
     write_tokenizer(out)
 
 

@@ -10,9 +10,15 @@ static WEIGHTS: &Aligned<[u8]> = &Aligned(*include_bytes!("../demo/model/model.s
 
 static FILES: [EmbeddedFile; 5] = [
     EmbeddedFile { name: "config.json", bytes: include_bytes!("../demo/model/config.json") },
-    EmbeddedFile { name: "generation_config.json", bytes: include_bytes!("../demo/model/generation_config.json") },
+    EmbeddedFile {
+        name: "generation_config.json",
+        bytes: include_bytes!("../demo/model/generation_config.json"),
+    },
     EmbeddedFile { name: "tokenizer.json", bytes: include_bytes!("../demo/model/tokenizer.json") },
-    EmbeddedFile { name: "tokenizer_config.json", bytes: include_bytes!("../demo/model/tokenizer_config.json") },
+    EmbeddedFile {
+        name: "tokenizer_config.json",
+        bytes: include_bytes!("../demo/model/tokenizer_config.json"),
+    },
     EmbeddedFile { name: "model.safetensors", bytes: &WEIGHTS.0 },
 ];
 

@@ -4,14 +4,14 @@
 //! beside [`load`] sees only [`Forward`].
 
 mod blueprint;
+mod decoder;
 mod llama;
 mod mistral;
-mod qwen2;
-mod qwen3;
-mod decoder;
-mod runner;
 mod plan;
 mod profile;
+mod qwen2;
+mod qwen3;
+mod runner;
 mod scratch;
 mod tensors;
 
@@ -54,9 +54,12 @@ pub fn load(config: &ModelConfig, weights: &Weights, options: &LoadOptions) -> R
         DeviceKind::Cpu => Device::cpu(options.n_threads.unwrap_or(0)),
     };
     let embedding = weights.require(blueprint.embedding, &[config.vocab_size, config.hidden_size])?;
-    Ok(match embedding.dtype {
-        Dtype::F16 => Box::new(Decoder::<half::f16>::load(blueprint, config, weights, options, &device)?),
-        Dtype::BF16 => Box::new(Decoder::<half::bf16>::load(blueprint, config, weights, options, &device)?),
-        _ => Box::new(Decoder::<f32>::load(blueprint, config, weights, options, &device)?),
+    Ok(if embedding.dtype == Dtype::F16 {
+        Box::new(Decoder::<half::f16>::load(blueprint, config, weights, options, &device)?)
+    } else if embedding.dtype == Dtype::BF16 {
+        Box::new(Decoder::<half::bf16>::load(blueprint, config, weights, options, &device)?)
+    } else {
+        // `require` admits only the three weight types.
+        Box::new(Decoder::<f32>::load(blueprint, config, weights, options, &device)?)
     })
 }

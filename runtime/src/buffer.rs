@@ -69,7 +69,11 @@ impl<T: Elem> Buffer<T> {
     ///
     /// # Errors
     /// [`RuntimeError::Misaligned`] when the range is outside the memory or does not hold whole elements.
-    pub fn from_host(memory: Arc<dyn HostMemory>, offset: usize, len_bytes: usize) -> Result<Self, RuntimeError> {
+    pub fn from_host(
+        memory: Arc<dyn HostMemory>,
+        offset: usize,
+        len_bytes: usize,
+    ) -> Result<Self, RuntimeError> {
         let size = size_of::<T>();
         let all: &[u8] = (*memory).as_ref();
         let range = offset.checked_add(len_bytes).filter(|&end| end <= all.len());
@@ -132,7 +136,11 @@ impl<T: Elem> Buffer<T> {
     ///
     /// # Errors
     /// [`RuntimeError::ViewTooLarge`] when the extents need more elements than there are.
-    pub fn view_at<const R: usize>(&self, offset: usize, dims: [usize; R]) -> Result<TensorRef<'_, T, R>, RuntimeError> {
+    pub fn view_at<const R: usize>(
+        &self,
+        offset: usize,
+        dims: [usize; R],
+    ) -> Result<TensorRef<'_, T, R>, RuntimeError> {
         self.check(offset, &dims)?;
         // SAFETY: the span was checked to lie in the buffer, which the view borrows.
         Ok(unsafe { TensorRef::from_raw(self.ptr.as_ptr().add(offset), dims, row_major(dims)) })
@@ -142,7 +150,10 @@ impl<T: Elem> Buffer<T> {
     ///
     /// # Errors
     /// [`RuntimeError::ViewTooLarge`], or [`RuntimeError::ReadOnly`] for lent memory.
-    pub fn view_mut<const R: usize>(&mut self, dims: [usize; R]) -> Result<TensorMut<'_, T, R>, RuntimeError> {
+    pub fn view_mut<const R: usize>(
+        &mut self,
+        dims: [usize; R],
+    ) -> Result<TensorMut<'_, T, R>, RuntimeError> {
         self.view_mut_at(0, dims)
     }
 

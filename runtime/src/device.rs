@@ -38,7 +38,9 @@ impl Device {
         let all = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let threads = if threads == 0 { all } else { threads };
         let isa = if Isa::available().contains(&isa) { isa } else { Isa::detect() };
-        Self { inner: Arc::new(Inner { pool: Pool::new(threads), isa, compiled: Mutex::new(HashMap::new()) }) }
+        Self {
+            inner: Arc::new(Inner { pool: Pool::new(threads), isa, compiled: Mutex::new(HashMap::new()) }),
+        }
     }
 
     /// The device named `name`; `threads` as in [`Device::cpu`].

@@ -60,11 +60,14 @@ impl Dumps {
                 }
             }
         }
-        let Some(path) = self.overrides.as_ref().map(|dir| dir.join(&file)).filter(|path| path.exists()) else {
+        let Some(path) = self.overrides.as_ref().map(|dir| dir.join(&file)).filter(|path| path.exists())
+        else {
             return Ok(None);
         };
         let text = std::fs::read_to_string(&path)
             .map_err(|e| format!("the override {} could not be read: {e}", path.display()))?;
-        parse::parse(&text).map(Some).map_err(|e| format!("the override {} does not parse: {e}", path.display()))
+        parse::parse(&text)
+            .map(Some)
+            .map_err(|e| format!("the override {} does not parse: {e}", path.display()))
     }
 }

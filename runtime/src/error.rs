@@ -28,7 +28,9 @@ pub enum RuntimeError {
         len: usize,
     },
     /// Shared host memory that does not hold whole, aligned elements.
-    #[error("host memory of {bytes} bytes at address {address:#x} does not hold aligned {dtype} elements of {size} bytes")]
+    #[error(
+        "host memory of {bytes} bytes at address {address:#x} does not hold aligned {dtype} elements of {size} bytes"
+    )]
     Misaligned {
         /// Length of the memory.
         bytes: usize,
@@ -40,6 +42,8 @@ pub enum RuntimeError {
         size: usize,
     },
     /// A store into memory that was lent read-only.
-    #[error("this buffer lends read-only host memory and cannot be written: copy it into a buffer of its own")]
+    #[error(
+        "this buffer lends read-only host memory and cannot be written: copy it into a buffer of its own"
+    )]
     ReadOnly,
 }

@@ -96,7 +96,10 @@ impl Compiled {
     pub fn run(&self, device: &Device, grid: [u32; 3], args: &[Arg]) -> Result<(), LaunchError> {
         self.kernel.check_args(args)?;
         let total = grid.iter().try_fold(1usize, |n, &g| n.checked_mul(g as usize)).ok_or_else(|| {
-            LaunchError::Device { kernel: self.kernel.name, message: format!("a grid of {grid:?} programs is too large") }
+            LaunchError::Device {
+                kernel: self.kernel.name,
+                message: format!("a grid of {grid:?} programs is too large"),
+            }
         })?;
         let args = Shared(args);
         let stopped = AtomicBool::new(false);

@@ -5,13 +5,13 @@
 //!    Buffer<T> ──view──▶ TensorRef / TensorMut ──▶ arguments
 //! ```
 
-pub mod device;
 pub mod buffer;
-pub mod stream;
-pub mod launch;
-pub mod dump;
 pub mod cpu;
+pub mod device;
+pub mod dump;
 pub mod error;
+pub mod launch;
+pub mod stream;
 
 pub use buffer::{Buffer, HostMemory};
 pub use device::Device;

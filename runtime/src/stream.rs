@@ -65,7 +65,8 @@ impl Stream {
             Some(compiled) => compiled,
             None => {
                 // Compiled outside the lock: two threads may do it twice, and either result serves.
-                let compiled = Arc::new(launch::compile(&(launch.kernel)(), launch.schedule, self.device.isa())?);
+                let compiled =
+                    Arc::new(launch::compile(&(launch.kernel)(), launch.schedule, self.device.isa())?);
                 let mut all = self.device.inner.compiled.lock().unwrap_or_else(PoisonError::into_inner);
                 Arc::clone(all.entry(launch.key).or_insert(compiled))
             }

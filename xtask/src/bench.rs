@@ -41,7 +41,10 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
     let options = options(args)?;
     let python = environment("TILEWRIGHT_PEERS_PYTHON", "peers", "requirements.txt")?;
     eprintln!("building");
-    let status = cargo().args(["build", "--release", "--bench", "cpu_ops", "--bin", "executor"]).args(packages()).status()?;
+    let status = cargo()
+        .args(["build", "--release", "--bench", "cpu_ops", "--bin", "executor"])
+        .args(packages())
+        .status()?;
     if !status.success() {
         bail!("the benchmarks do not build");
     }
@@ -64,7 +67,8 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
     if let Some(path) = &options.json {
         write_whole(path, &format!("{}\n", serde_json::to_string_pretty(&report)?))?;
     }
-    let line: Vec<String> = ratios.iter().map(|(name, value)| format!("{name} {:.2}", value.as_f64().unwrap_or(0.0))).collect();
+    let line: Vec<String> =
+        ratios.iter().map(|(name, value)| format!("{name} {:.2}", value.as_f64().unwrap_or(0.0))).collect();
     println!("ratios: {}", line.join(", "));
     Ok(())
 }
@@ -213,7 +217,12 @@ fn our_llm(folder: &Path) -> Result<Value> {
         command = Command::new(PathBuf::from(target).join("release/executor"));
     }
     command.arg("bench").arg("--model").arg(folder);
-    check(command.args(["--prompt-tokens", "512", "--gen-tokens", "64", "--runs", "3", "--json"]).arg(&file).stdout(Stdio::null()))?;
+    check(
+        command
+            .args(["--prompt-tokens", "512", "--gen-tokens", "64", "--runs", "3", "--json"])
+            .arg(&file)
+            .stdout(Stdio::null()),
+    )?;
     Ok(serde_json::from_str(&std::fs::read_to_string(&file)?)?)
 }
 
@@ -226,7 +235,9 @@ fn llm_ratios(models: &Value) -> Map<String, Value> {
     let mut ratios = Map::new();
     for key in ["decode_tokens_per_s", "prefill_tokens_per_s"] {
         let runs = ["tilewright bf16", "tilewright bf16, second run"];
-        let Some(ours) = runs.iter().filter_map(|r| best(&models[*r], key)).reduce(f64::max) else { continue };
+        let Some(ours) = runs.iter().filter_map(|r| best(&models[*r], key)).reduce(f64::max) else {
+            continue;
+        };
         let short = key.trim_end_matches("_tokens_per_s");
         for peer in ["llama.cpp bf16", "transformers f32", "transformers bf16", "openvino f16"] {
             if let Some(theirs) = best(&models[peer], key) {
@@ -240,7 +251,11 @@ fn llm_ratios(models: &Value) -> Map<String, Value> {
 fn machine() -> Value {
     let cpuinfo = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let field = |name: &str| {
-        cpuinfo.lines().find(|l| l.starts_with(name)).and_then(|l| l.split(':').nth(1)).map(|v| v.trim().to_owned())
+        cpuinfo
+            .lines()
+            .find(|l| l.starts_with(name))
+            .and_then(|l| l.split(':').nth(1))
+            .map(|v| v.trim().to_owned())
     };
     json!({
         "cpu": field("model name"),

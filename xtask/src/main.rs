@@ -1,5 +1,7 @@
 //! Project tasks that cargo cannot say: `cargo xtask test | bench-cpu | bless`.
 
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program prints")]
+
 mod bench;
 mod test;
 

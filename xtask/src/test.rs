@@ -32,7 +32,8 @@ struct Counts {
 pub(crate) fn run(args: &[String]) -> Result<()> {
     let skipped_dir = root().join("target").join("skipped-tests");
     if skipped_dir.exists() {
-        std::fs::remove_dir_all(&skipped_dir).with_context(|| format!("clearing {}", skipped_dir.display()))?;
+        std::fs::remove_dir_all(&skipped_dir)
+            .with_context(|| format!("clearing {}", skipped_dir.display()))?;
     }
     std::fs::create_dir_all(&skipped_dir).with_context(|| format!("creating {}", skipped_dir.display()))?;
     let mut command = cargo();
@@ -122,7 +123,10 @@ mod tests {
     fn summaries_add_up() {
         let mut counts = Counts::default();
         add(&mut counts, "ok. 3 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.01s");
-        add(&mut counts, "FAILED. 10 passed; 2 failed; 0 ignored; 0 measured; 5 filtered out; finished in 1.00s");
+        add(
+            &mut counts,
+            "FAILED. 10 passed; 2 failed; 0 ignored; 0 measured; 5 filtered out; finished in 1.00s",
+        );
         assert_eq!((counts.passed, counts.failed, counts.ignored), (13, 2, 1));
     }
 }

@@ -320,6 +320,7 @@ pub fn host_bool(cond: impl HostBool) -> bool {
 
 /// Writes a label and values to the device log, once per program instance.
 #[track_caller]
+#[expect(clippy::needless_pass_by_value, reason = "authors write a tuple of handles")]
 pub fn device_print(label: &str, values: impl Carried) {
     let values = handles(&values);
     builder::effect(StmtKind::Print { label: label.to_owned(), values }, Loc::caller());

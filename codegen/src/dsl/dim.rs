@@ -66,7 +66,10 @@ impl<const N: usize> Dim for C<N> {}
 impl<const I: usize> Axis for Var<I> {
     fn extent(loc: Loc) -> usize {
         builder::dim_extent(I).unwrap_or_else(|| {
-            builder::error(Diagnostic::new(loc, format!("dimension parameter {I} has no extent in the schedule")));
+            builder::error(Diagnostic::new(
+                loc,
+                format!("dimension parameter {I} has no extent in the schedule"),
+            ));
             1
         })
     }

@@ -39,7 +39,10 @@ pub trait Num: Elem {}
 pub trait Float: Num {}
 
 /// An integer element type.
-#[diagnostic::on_unimplemented(message = "`{Self}` is not an integer element type", label = "cast to an integer type first")]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not an integer element type",
+    label = "cast to an integer type first"
+)]
 pub trait Int: Num {}
 
 /// An integer element type or bool.

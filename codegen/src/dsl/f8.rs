@@ -72,7 +72,11 @@ fn decode(code: u8, mantissa_bits: i32, bias: i32) -> f64 {
     let sign = if code & 0x80 != 0 { -1.0 } else { 1.0 };
     let field = i32::from(code & 0x7f) >> mantissa_bits;
     let mantissa = f64::from(code & ((1 << mantissa_bits) - 1)) / f64::from(1 << mantissa_bits);
-    if field == 0 { sign * mantissa * 2f64.powi(1 - bias) } else { sign * (1.0 + mantissa) * 2f64.powi(field - bias) }
+    if field == 0 {
+        sign * mantissa * 2f64.powi(1 - bias)
+    } else {
+        sign * (1.0 + mantissa) * 2f64.powi(field - bias)
+    }
 }
 
 #[cfg(test)]

@@ -10,7 +10,11 @@ use crate::diag::Loc;
 use crate::ir::{BinaryOp, Op, UnaryOp};
 
 pub(super) fn cast_value<V: IrValue, U: Elem>(x: V, loc: Loc) -> V::With<U> {
-    if V::Elem::DTYPE == U::DTYPE { V::With::<U>::wrap(x.raw()) } else { define(Op::Cast(x.raw(), U::DTYPE), loc) }
+    if V::Elem::DTYPE == U::DTYPE {
+        V::With::<U>::wrap(x.raw())
+    } else {
+        define(Op::Cast(x.raw(), U::DTYPE), loc)
+    }
 }
 
 macro_rules! unary_functions {
@@ -174,7 +178,11 @@ binary_methods! {
 /// a target multiplies natively is the target's affair; the CPU takes any. Cost: 2 M N K FLOPs.
 #[must_use]
 #[track_caller]
-pub fn dot<A, B, M, K, N>(a: Tile<A, (M, K)>, b: Tile<B, (K, N)>, acc: Tile<A::Acc, (M, N)>) -> Tile<A::Acc, (M, N)>
+pub fn dot<A, B, M, K, N>(
+    a: Tile<A, (M, K)>,
+    b: Tile<B, (K, N)>,
+    acc: Tile<A::Acc, (M, N)>,
+) -> Tile<A::Acc, (M, N)>
 where
     A: DotInput,
     B: DotInput<Acc = A::Acc>,

@@ -292,7 +292,12 @@ impl<T: Elem, const R: usize> ViewMut<T, R> {
 
     /// As [`Self::scatter`] with a mask: false elements are not written.
     #[track_caller]
-    pub fn scatter_masked<S: TileShape>(self, indices: [Tile<i32, S>; R], tile: Tile<T, S>, mask: Tile<bool, S>) {
+    pub fn scatter_masked<S: TileShape>(
+        self,
+        indices: [Tile<i32, S>; R],
+        tile: Tile<T, S>,
+        mask: Tile<bool, S>,
+    ) {
         let indices = indices.iter().map(|i| i.raw()).collect();
         builder::effect(
             StmtKind::Scatter { view: self.value, indices, value: tile.raw(), mask: Some(mask.raw()) },

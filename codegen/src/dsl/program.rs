@@ -8,7 +8,8 @@ use crate::ir::{BinaryOp, Op, builder};
 fn check_axis(axis: usize, loc: Loc) -> u8 {
     if axis > 2 {
         builder::error(
-            Diagnostic::new(loc, format!("grid axis {axis} is out of range")).help("a grid has axes 0, 1 and 2"),
+            Diagnostic::new(loc, format!("grid axis {axis} is out of range"))
+                .help("a grid has axes 0, 1 and 2"),
         );
     }
     axis.min(2) as u8

@@ -60,7 +60,10 @@ pub trait TileShape: Copy + 'static + Broadcast<Self, Out = Self> {
 pub trait OfRank<const R: usize>: TileShape {}
 
 /// The axis of type-level position `I`.
-#[diagnostic::on_unimplemented(message = "axis {I} is out of range for shape `{Self}`", label = "axes count from 0")]
+#[diagnostic::on_unimplemented(
+    message = "axis {I} is out of range for shape `{Self}`",
+    label = "axes count from 0"
+)]
 pub trait Nth<const I: usize> {
     /// That axis.
     type Out: Axis;

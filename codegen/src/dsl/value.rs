@@ -3,7 +3,7 @@
 use std::marker::PhantomData;
 
 use super::elem::{Elem, Num};
-use super::shape::{Broadcast, DropAxis, InsertAxis, OfRank, PermuteBy, SqueezeAxis, TileShape, P2};
+use super::shape::{Broadcast, DropAxis, InsertAxis, OfRank, P2, PermuteBy, SqueezeAxis, TileShape};
 use crate::diag::{Diagnostic, Loc};
 use crate::ir::{ArgOp, Op, ReduceOp, Shape, Value, builder};
 
@@ -221,7 +221,11 @@ impl<T: Elem, S: TileShape> Tile<T, S> {
             builder::error(
                 Diagnostic::new(
                     loc,
-                    format!("reshape of {from} ({} elements) to {to} ({} elements)", from.elements(), to.elements()),
+                    format!(
+                        "reshape of {from} ({} elements) to {to} ({} elements)",
+                        from.elements(),
+                        to.elements()
+                    ),
                 )
                 .help("both shapes must have the same number of elements"),
             );

@@ -31,6 +31,9 @@ thread_local! {
 ///
 /// # Errors
 /// Every diagnostic that `body` caused.
+///
+/// # Panics
+/// If `body` leaves a region open, which the language's functions never do.
 pub fn build(name: &str, dims: &[usize], body: impl FnOnce()) -> Result<Func, Diagnostics> {
     /// Removes the builder also when `body` unwinds.
     struct Guard;
@@ -108,8 +111,14 @@ pub fn define(op: Op, ty: Type, loc: Loc) -> Value {
             let n = t.shape.to_vec().iter().try_fold(1usize, |n, &d| n.checked_mul(d)).unwrap_or(usize::MAX);
             if n > MAX_TILE_ELEMENTS {
                 b.errors.push(
-                    Diagnostic::new(loc, format!("a tile of {} has {n} elements, over the limit of {MAX_TILE_ELEMENTS}", t.shape))
-                        .help("choose smaller extents in the schedule"),
+                    Diagnostic::new(
+                        loc,
+                        format!(
+                            "a tile of {} has {n} elements, over the limit of {MAX_TILE_ELEMENTS}",
+                            t.shape
+                        ),
+                    )
+                    .help("choose smaller extents in the schedule"),
                 );
             }
         }
@@ -151,6 +160,9 @@ pub fn open_region(param_types: &[Type], loc: Loc) -> Vec<Value> {
 }
 
 /// Closes the innermost region, handing on `yields`.
+///
+/// # Panics
+/// If no region is open.
 #[must_use]
 pub fn close_region(yields: Vec<Value>) -> Block {
     with(|b| {

@@ -210,9 +210,11 @@ impl StmtKind {
             Self::For { body, .. } => vec![body],
             Self::While { cond, body, .. } => vec![cond, body],
             Self::If { then_block, else_block, .. } => vec![then_block, else_block],
-            Self::Let { .. } | Self::Store { .. } | Self::Scatter { .. } | Self::Print { .. } | Self::Assert { .. } => {
-                Vec::new()
-            }
+            Self::Let { .. }
+            | Self::Store { .. }
+            | Self::Scatter { .. }
+            | Self::Print { .. }
+            | Self::Assert { .. } => Vec::new(),
         }
     }
 
@@ -222,9 +224,11 @@ impl StmtKind {
             Self::For { body, .. } => vec![body],
             Self::While { cond, body, .. } => vec![cond, body],
             Self::If { then_block, else_block, .. } => vec![then_block, else_block],
-            Self::Let { .. } | Self::Store { .. } | Self::Scatter { .. } | Self::Print { .. } | Self::Assert { .. } => {
-                Vec::new()
-            }
+            Self::Let { .. }
+            | Self::Store { .. }
+            | Self::Scatter { .. }
+            | Self::Print { .. }
+            | Self::Assert { .. } => Vec::new(),
         }
     }
 
@@ -233,8 +237,12 @@ impl StmtKind {
     pub fn results(&self) -> Vec<Value> {
         match self {
             Self::Let { value, .. } => vec![*value],
-            Self::For { results, .. } | Self::While { results, .. } | Self::If { results, .. } => results.clone(),
-            Self::Store { .. } | Self::Scatter { .. } | Self::Print { .. } | Self::Assert { .. } => Vec::new(),
+            Self::For { results, .. } | Self::While { results, .. } | Self::If { results, .. } => {
+                results.clone()
+            }
+            Self::Store { .. } | Self::Scatter { .. } | Self::Print { .. } | Self::Assert { .. } => {
+                Vec::new()
+            }
         }
     }
 
@@ -329,8 +337,12 @@ impl Func {
     }
 
     /// A new value; the caller places its definition.
+    ///
+    /// # Panics
+    /// If there are 2^32 values already.
     pub fn new_value(&mut self, ty: Type, loc: Loc) -> Value {
-        let v = Value(u32::try_from(self.values.len()).expect("a function should have fewer than 2^32 values"));
+        let v =
+            Value(u32::try_from(self.values.len()).expect("a function should have fewer than 2^32 values"));
         self.values.push(ValueData { ty, loc, name: None });
         v
     }

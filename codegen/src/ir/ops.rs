@@ -345,7 +345,10 @@ impl Op {
                 f(a);
                 f(b);
             }
-            Self::Fma(a, b, c) | Self::Select(a, b, c) | Self::Dot { a, b, acc: c } | Self::ViewSlice(a, _, b, c) => {
+            Self::Fma(a, b, c)
+            | Self::Select(a, b, c)
+            | Self::Dot { a, b, acc: c }
+            | Self::ViewSlice(a, _, b, c) => {
                 f(a);
                 f(b);
                 f(c);

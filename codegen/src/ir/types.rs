@@ -235,7 +235,11 @@ impl TileType {
 
 impl fmt::Display for TileType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.shape.rank() == 0 { write!(f, "{}", self.dtype) } else { write!(f, "{}<{}>", self.dtype, self.shape) }
+        if self.shape.rank() == 0 {
+            write!(f, "{}", self.dtype)
+        } else {
+            write!(f, "{}<{}>", self.dtype, self.shape)
+        }
     }
 }
 

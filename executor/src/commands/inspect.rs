@@ -8,22 +8,44 @@ use super::session::Session;
 use crate::args::InspectArgs;
 use crate::config::{ModelConfig, RopeScaling};
 use crate::error::Result;
-use crate::forward::{KernelInfo, ScheduleSource};
+use crate::forward::{Chunk, Forward, KernelInfo, LogitRows, ScheduleSource, Step};
+use crate::kv_cache::KvCache;
 use crate::memory::human_bytes;
 
 /// KV budget shown where the options give none.
 const DEFAULT_CONTEXT: usize = 4096;
 
+/// Length of the prompt that shows which kernels a prefill runs.
+const PROMPT_TOKENS: usize = 512;
+
 pub(super) fn inspect(args: &InspectArgs, out: &mut dyn Write) -> anyhow::Result<()> {
     let session = Session::open(&args.model)?;
     let context = session.context_tokens().min(args.model.context.unwrap_or(DEFAULT_CONTEXT));
     let n_kv_pages = session.n_kv_pages(&[context]);
-    let (forward, _) = session.load(n_kv_pages)?;
+    let (mut forward, _) = session.load(n_kv_pages)?;
+    rehearse(forward.as_mut(), context)?;
     let report = report(&session, n_kv_pages, forward.workspace_bytes(), &forward.kernels())?;
     if args.json {
         writeln!(out, "{report:#}")?;
     } else {
         write!(out, "{}", text(&report))?;
+    }
+    Ok(())
+}
+
+/// Runs a prompt and a decode step, so that the model has chosen its kernels and their schedules.
+fn rehearse(forward: &mut dyn Forward, context: usize) -> Result<()> {
+    let limits = forward.limits();
+    let n_tokens = PROMPT_TOKENS.min(context.saturating_sub(1)).max(1);
+    let mut kv = KvCache::new(limits.kv_layout, limits.n_kv_pages);
+    let seq = kv.add_sequence();
+    let mut logits = vec![0.0; limits.vocab_size];
+    let prompt = vec![0; n_tokens];
+    kv.append(seq, n_tokens)?;
+    forward.prefill(&kv, &[Chunk { seq, start: 0, tokens: &prompt }], LogitRows::Last, &mut logits)?;
+    if n_tokens < context {
+        kv.append(seq, 1)?;
+        forward.decode(&kv, &[Step { seq, position: n_tokens, token: 0 }], &mut logits)?;
     }
     Ok(())
 }

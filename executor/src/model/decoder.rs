@@ -25,7 +25,9 @@ use super::scratch::Scratch;
 use super::tensors::{Tensors, WeightElem};
 use crate::config::ModelConfig;
 use crate::error::Result;
-use crate::forward::{Ceilings, Chunk, Forward, ForwardLimits, KernelInfo, KernelTime, LogitRows, Profiling, Step};
+use crate::forward::{
+    Ceilings, Chunk, Forward, ForwardLimits, KernelInfo, KernelTime, LogitRows, Profiling, Step,
+};
 use crate::kv_cache::{KvCache, KvLayout};
 use crate::weights::Weights;
 
@@ -65,8 +67,9 @@ impl<W: WeightElem> Decoder<W> {
         let layout = KvLayout { element_bytes: size_of::<W>(), ..options.kv_layout };
         let page_elements = options.n_kv_pages * layout.n_kv_heads * layout.page_tokens * layout.head_dim;
         let zeros = || Buffer::zeros(page_elements).map_err(device);
-        let pages =
-            (0..config.n_layers).map(|_| Ok(LayerPages { k: zeros()?, v: zeros()? })).collect::<Result<_>>()?;
+        let pages = (0..config.n_layers)
+            .map(|_| Ok(LayerPages { k: zeros()?, v: zeros()? }))
+            .collect::<Result<_>>()?;
         let rope = config.rope_table();
         Ok(Self {
             tensors: Tensors::load(blueprint, config, weights)?,
@@ -113,7 +116,16 @@ impl<W: WeightElem> Decoder<W> {
             runner.linear("k_proj", k, &scratch.h, &mut scratch.k, rows, Epilogue::NONE)?;
             runner.linear("v_proj", v, &scratch.h, &mut scratch.v, rows, Epilogue::NONE)?;
             rope_write(runner, scratch, cache, layer.qk_norm.as_ref(), heads, limits.n_kv_pages, rows, eps)?;
-            attend(runner, scratch, cache, chunks, heads, limits.n_kv_pages, rows, config.sliding_window[index])?;
+            attend(
+                runner,
+                scratch,
+                cache,
+                chunks,
+                heads,
+                limits.n_kv_pages,
+                rows,
+                config.sliding_window[index],
+            )?;
             let residual = Epilogue::RESIDUAL;
             runner.linear("o_proj", &layer.attention_output, &scratch.a, &mut scratch.x, rows, residual)?;
             runner.norm("rms_norm", &scratch.x, 0, &layer.feed_forward_norm, &mut scratch.h, 0, rows, eps)?;
@@ -132,11 +144,27 @@ impl<W: WeightElem> Decoder<W> {
         let mut at = 0;
         while at < wanted.len() {
             let run = wanted[at..].iter().enumerate().take_while(|&(i, &row)| row == wanted[at] + i).count();
-            runner.norm("final_norm", &scratch.x, wanted[at], &tensors.final_norm, &mut scratch.h, at, run, eps)?;
+            runner.norm(
+                "final_norm",
+                &scratch.x,
+                wanted[at],
+                &tensors.final_norm,
+                &mut scratch.h,
+                at,
+                run,
+                eps,
+            )?;
             at += run;
         }
         let weight = tensors.head.as_ref().unwrap_or(&tensors.embedding);
-        runner.product("lm_head", [wanted.len(), vocab, hidden], &scratch.h, (weight, None), logits, Epilogue::NONE)
+        runner.product(
+            "lm_head",
+            [wanted.len(), vocab, hidden],
+            &scratch.h,
+            (weight, None),
+            logits,
+            Epilogue::NONE,
+        )
     }
 }
 
@@ -200,13 +228,24 @@ fn attend<W: WeightElem>(
         let visible = |position: usize| window.map_or(position + 1, |w| w.min(position + 1));
         let seen: usize = (chunk.start..total).map(visible).sum();
         flops += (4 * n_kv_heads * group * head_dim * seen) as f64;
-        bytes += (2 * n_kv_heads * head_dim * visible(total - 1).max(chunk.tokens.len()) * size_of::<W>()) as f64;
+        bytes +=
+            (2 * n_kv_heads * head_dim * visible(total - 1).max(chunk.tokens.len()) * size_of::<W>()) as f64;
     }
     let work = Work { flops, bytes };
     if chunks.iter().all(|chunk| chunk.tokens.len() == 1) {
         let n_splits = scratch.n_splits;
         let parts = [&mut scratch.partial, &mut scratch.stats];
-        return runner.attend_step(heads, &scratch.q, pages, parts, n_splits, rows, &mut scratch.a, window, work);
+        return runner.attend_step(
+            heads,
+            &scratch.q,
+            pages,
+            parts,
+            n_splits,
+            rows,
+            &mut scratch.a,
+            window,
+            work,
+        );
     }
     let starts = scratch.starts.view([chunks.len() + 1]).map_err(device)?;
     let longest = chunks.iter().map(|chunk| chunk.tokens.len()).max().unwrap_or(0);
@@ -240,7 +279,13 @@ impl<W: WeightElem> Forward for Decoder<W> {
         self.limits
     }
 
-    fn prefill(&mut self, kv: &KvCache, batch: &[Chunk<'_>], rows: LogitRows, logits: &mut [f32]) -> Result<()> {
+    fn prefill(
+        &mut self,
+        kv: &KvCache,
+        batch: &[Chunk<'_>],
+        rows: LogitRows,
+        logits: &mut [f32],
+    ) -> Result<()> {
         let vocab = self.config.vocab_size;
         let mut rest = logits;
         for pass in passes(batch) {
@@ -270,7 +315,11 @@ impl<W: WeightElem> Forward for Decoder<W> {
         for (steps, logits) in batch.chunks(PASS_TOKENS).zip(logits.chunks_mut(PASS_TOKENS * vocab)) {
             let chunks: Vec<Chunk<'_>> = steps
                 .iter()
-                .map(|step| Chunk { seq: step.seq, start: step.position, tokens: std::slice::from_ref(&step.token) })
+                .map(|step| Chunk {
+                    seq: step.seq,
+                    start: step.position,
+                    tokens: std::slice::from_ref(&step.token),
+                })
                 .collect();
             self.layers(kv, &chunks)?;
             let wanted: Vec<usize> = (0..steps.len()).collect();

@@ -14,6 +14,7 @@ use tilewright_autotune::problem::{Bucket, Subject};
 use tilewright_codegen::kernel::Kernel;
 use tilewright_codegen::schedule::Schedule;
 
+use super::profile::label;
 use crate::forward::{KernelInfo, ScheduleSource};
 
 /// What a lookup needs beside the kernel.
@@ -68,9 +69,8 @@ impl Plan {
             Lookup::Found(found) => ScheduleSource::Record(found.origin.clone()),
             Lookup::Default(_) => ScheduleSource::Default,
         };
-        let label = if name.starts_with(kernel.name) { name.to_owned() } else { format!("{} ({name})", kernel.name) };
         self.infos.push(KernelInfo {
-            name: format!("{label}, up to {} rows", rows.next_power_of_two()),
+            name: format!("{}, up to {} rows", label(kernel.name, name), rows.next_power_of_two()),
             schedule: schedule.to_string(),
             source,
         });

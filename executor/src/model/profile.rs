@@ -13,6 +13,11 @@ pub(super) struct Work {
     pub(super) bytes: f64,
 }
 
+/// A kernel and the step of the model that it serves: `matvec (q_proj)`.
+pub(super) fn label(kernel: &str, name: &str) -> String {
+    if kernel == name { name.to_owned() } else { format!("{kernel} ({name})") }
+}
+
 /// Kernel times so far.
 #[derive(Debug)]
 pub(super) struct Profile {
@@ -31,14 +36,19 @@ impl Profile {
         self.mode = mode;
     }
 
-    /// Runs a launch, timed when profiling is on.
-    pub(super) fn launch<R>(&mut self, name: &'static str, work: Work, run: impl FnOnce() -> R) -> R {
+    /// Runs a launch of `kernel` for the step `name`, timed when profiling is on.
+    pub(super) fn launch<R>(
+        &mut self,
+        [kernel, name]: [&'static str; 2],
+        work: Work,
+        run: impl FnOnce() -> R,
+    ) -> R {
         match self.mode {
             Profiling::Off => run(),
             Profiling::On => {
                 let started = Instant::now();
                 let out = run();
-                self.add(name, work, started.elapsed().as_secs_f64());
+                self.add(&label(kernel, name), work, started.elapsed().as_secs_f64());
                 out
             }
         }
@@ -46,7 +56,13 @@ impl Profile {
 
     fn add(&mut self, name: &str, work: Work, seconds: f64) {
         let index = self.times.iter().position(|t| t.name == name).unwrap_or_else(|| {
-            self.times.push(KernelTime { name: name.to_owned(), n_calls: 0, seconds: 0.0, bytes: 0.0, flops: 0.0 });
+            self.times.push(KernelTime {
+                name: name.to_owned(),
+                n_calls: 0,
+                seconds: 0.0,
+                bytes: 0.0,
+                flops: 0.0,
+            });
             self.times.len() - 1
         });
         let time = &mut self.times[index];

@@ -1,7 +1,6 @@
 //! The steps of a forward pass as launches: each picks kernel and schedule for its number of rows, and is timed when asked.
 
 use tilewright_autotune::problem::Bucket;
-use tilewright_codegen::dsl::elem::Elem;
 use tilewright_codegen::ir::DType;
 use tilewright_codegen::kernel::Kernel;
 use tilewright_codegen::tensor::TensorRef;
@@ -54,10 +53,7 @@ fn size<W>() -> f64 {
 fn bucket<W: WeightElem>(extents: &[(&str, usize)]) -> Bucket {
     let extents: Vec<(&str, i64)> =
         extents.iter().map(|&(name, n)| (name, i64::try_from(n).unwrap_or(i64::MAX))).collect();
-    let dtype = match W::DTYPE {
-        DType::F32 => "f32".to_owned(),
-        narrow => format!("f32_{}", narrow.name()),
-    };
+    let dtype = if W::DTYPE == DType::F32 { "f32".to_owned() } else { format!("f32_{}", W::DTYPE.name()) };
     Bucket::new(&dtype, &extents)
 }
 
@@ -84,12 +80,18 @@ impl Runner {
         let Self { stream, plan, profile } = self;
         let n_table = table.len() / width;
         let schedule = plan.schedule("embedding", rows, || {
-            pinned(embedding::embedding::kernel::<f32, W>(), bucket::<W>(&[("tokens", rows), ("vocab", n_table), ("width", width)]), Vec::new())
+            pinned(
+                embedding::embedding::kernel::<f32, W>(),
+                bucket::<W>(&[("tokens", rows), ("vocab", n_table), ("width", width)]),
+                Vec::new(),
+            )
         });
         let work = Work { flops: 0.0, bytes: (rows * width) as f64 * (size::<W>() + 4.0) };
         let (ids, table) = (ids.view([rows]).map_err(device)?, table.view([n_table, width]).map_err(device)?);
         let y = y.view_mut([rows, width]).map_err(device)?;
-        profile.launch("embedding", work, || embedding::run(&*stream, &schedule, ids, table, y)).map_err(device)
+        profile
+            .launch(["embedding"; 2], work, || embedding::run(&*stream, &schedule, ids, table, y))
+            .map_err(device)
     }
 
     /// `y [rows, width] = norm(x) weight`, row by row, reading `x` from row `x_row`.
@@ -115,7 +117,9 @@ impl Runner {
         let x = x.view_at(x_row * width, [rows, width]).map_err(device)?;
         let y = y.view_mut_at(y_row * width, [rows, width]).map_err(device)?;
         let weight = weight.view([width]).map_err(device)?;
-        profile.launch(name, work, || rms_norm::run(&*stream, &schedule, x, weight, y, eps)).map_err(device)
+        profile
+            .launch(["rms_norm", name], work, || rms_norm::run(&*stream, &schedule, x, weight, y, eps))
+            .map_err(device)
     }
 
     /// `y = epilogue(x weight^T + bias)`.
@@ -130,7 +134,14 @@ impl Runner {
     ) -> Result<()> {
         let bias = layer.bias.as_ref();
         let epilogue = Epilogue { bias: bias.is_some(), ..epilogue };
-        self.product(name, [rows, layer.n_out, layer.n_in], x, (&layer.weight, bias), y.as_mut_slice().map_err(device)?, epilogue)
+        self.product(
+            name,
+            [rows, layer.n_out, layer.n_in],
+            x,
+            (&layer.weight, bias),
+            y.as_mut_slice().map_err(device)?,
+            epilogue,
+        )
     }
 
     /// As [`Runner::linear`], from bare operands of extents `[m, n, k]`.
@@ -162,14 +173,14 @@ impl Runner {
                 (kernel, Ask { bucket: ask(), fixed: vec![("BM", m.next_power_of_two())] })
             });
             let run = || matvec::run(&*stream, &schedule, x, w, bias, y, epilogue, Layout::OutIn);
-            profile.launch(name, work, run).map_err(device)
+            profile.launch(["matvec", name], work, run).map_err(device)
         } else {
             let schedule = plan.schedule(name, m, || {
                 let kernel = matmul::matmul::kernel::<f32, W>(epilogue, Layout::OutIn);
                 (kernel, Ask { bucket: ask(), fixed: Vec::new() })
             });
             let run = || matmul::run(&*stream, &schedule, x, w, bias, y, epilogue, Layout::OutIn);
-            profile.launch(name, work, run).map_err(device)
+            profile.launch(["matmul", name], work, run).map_err(device)
         }
     }
 
@@ -199,7 +210,7 @@ impl Runner {
             let y = y.view_mut([m, n]).map_err(device)?;
             let work = Work { flops: (5 * m * n) as f64, bytes: (12 * m * n) as f64 };
             return profile
-                .launch("swiglu", work, || swiglu::run(&*stream, &schedule, g, u, y, Activation::Silu))
+                .launch(["swiglu"; 2], work, || swiglu::run(&*stream, &schedule, g, u, y, Activation::Silu))
                 .map_err(device);
         }
         let Self { stream, plan, profile } = self;
@@ -218,14 +229,14 @@ impl Runner {
                 (kernel, Ask { bucket: ask(), fixed: vec![("BM", m.next_power_of_two())] })
             });
             let run = || matvec::run_gated(&*stream, &schedule, x, g, u, y, silu, layout);
-            profile.launch("gate_up", work, run).map_err(device)
+            profile.launch(["matvec_gated", "gate_up"], work, run).map_err(device)
         } else {
             let schedule = plan.schedule("gate_up", m, || {
                 let kernel = matmul::matmul_gated::kernel::<f32, W>(silu, layout);
                 (kernel, Ask { bucket: ask(), fixed: Vec::new() })
             });
             let run = || matmul::run_gated(&*stream, &schedule, x, g, u, y, silu, layout);
-            profile.launch("gate_up", work, run).map_err(device)
+            profile.launch(["matmul_gated", "gate_up"], work, run).map_err(device)
         }
     }
 
@@ -250,14 +261,11 @@ impl Runner {
         let cos = cos.view_mut([rows, pairs]).map_err(device)?;
         let sin = sin.view_mut([rows, pairs]).map_err(device)?;
         let run = || rope::run_table(&*stream, &schedule, positions, inv_freq, cos, sin, factor);
-        profile.launch("rope_table", work, run).map_err(device)
+        profile.launch(["rope_table"; 2], work, run).map_err(device)
     }
 
     /// Head norms, rotation, and the write of keys and values into their pages.
-    pub(super) fn rope_write<W: WeightElem>(
-        &mut self,
-        args: RopeWrite<'_, f32, f32, W>,
-    ) -> Result<()> {
+    pub(super) fn rope_write<W: WeightElem>(&mut self, args: RopeWrite<'_, f32, f32, W>) -> Result<()> {
         let [rows, n_heads, _, pairs] = args.q.dims();
         let n_kv_heads = args.k.dims()[1];
         let Self { stream, plan, profile } = self;
@@ -274,7 +282,7 @@ impl Runner {
         });
         let elements = (rows * (n_heads + n_kv_heads) * 2 * pairs) as f64;
         let work = Work { flops: 3.0 * elements, bytes: 8.0 * elements };
-        profile.launch("rope_write", work, || rope::run_write(&*stream, &schedule, args)).map_err(device)
+        profile.launch(["rope_write"; 2], work, || rope::run_write(&*stream, &schedule, args)).map_err(device)
     }
 
     /// Attention of new tokens over their sequences' pages.
@@ -312,8 +320,10 @@ impl Runner {
         let q = q.view(dims).map_err(device)?;
         let o = o.view_mut(dims).map_err(device)?;
         let scale = 1.0 / (head_dim as f32).sqrt();
-        let run = || attention_paged::run(&*stream, &schedule, q, pages, starts, max_tokens, o, scale, window, mask);
-        profile.launch("attention_paged", work, run).map_err(device)
+        let run = || {
+            attention_paged::run(&*stream, &schedule, q, pages, starts, max_tokens, o, scale, window, mask)
+        };
+        profile.launch(["attention_paged"; 2], work, run).map_err(device)
     }
 
     /// Attention of one new token per sequence.
@@ -341,7 +351,11 @@ impl Runner {
         });
         let merge = plan.schedule("attention_merge", 1, || {
             let ask = bucket::<f32>(&[("group", group), ("head_size", head_dim)]);
-            pinned(attention_decode::attention_merge::kernel::<f32>(), ask, vec![("G", group), ("D", head_dim)])
+            pinned(
+                attention_decode::attention_merge::kernel::<f32>(),
+                ask,
+                vec![("G", group), ("D", head_dim)],
+            )
         });
         let [partial, stats] = scratch;
         let scratch = attention_decode::Scratch {
@@ -354,7 +368,7 @@ impl Runner {
         let scale = 1.0 / (head_dim as f32).sqrt();
         let schedules = attention_decode::Schedules { decode: &decode, merge: &merge };
         let run = || attention_decode::run(&*stream, schedules, q, pages, scratch, o, scale, window, mask);
-        profile.launch("attention_decode", work, run).map_err(device)
+        profile.launch(["attention_decode"; 2], work, run).map_err(device)
     }
 }
 

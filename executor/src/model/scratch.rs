@@ -168,8 +168,18 @@ impl Scratch {
     /// Bytes allocated.
     pub(super) fn bytes(&self) -> u64 {
         let floats = [
-            &self.x, &self.h, &self.q, &self.k, &self.v, &self.a, &self.m, &self.spare, &self.cos, &self.sin,
-            &self.partial, &self.stats,
+            &self.x,
+            &self.h,
+            &self.q,
+            &self.k,
+            &self.v,
+            &self.a,
+            &self.m,
+            &self.spare,
+            &self.cos,
+            &self.sin,
+            &self.partial,
+            &self.stats,
         ];
         let indices =
             [&self.ids, &self.positions, &self.slots, &self.starts, &self.lengths, &self.page_table];

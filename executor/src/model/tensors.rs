@@ -126,10 +126,13 @@ fn matrix<W: WeightElem>(weights: &Weights, name: &str, shape: &[usize]) -> Resu
 /// A vector of any weight type, as f32.
 fn vector(weights: &Weights, name: &str, len: usize) -> Result<Buffer<f32>> {
     let view = weights.require(name, &[len])?;
-    match view.dtype {
-        Dtype::F32 => in_place(&view),
-        Dtype::F16 => widened::<half::f16>(&view),
-        _ => widened::<half::bf16>(&view),
+    if view.dtype == Dtype::F32 {
+        in_place(&view)
+    } else if view.dtype == Dtype::F16 {
+        widened::<half::f16>(&view)
+    } else {
+        // `require` admits only the three weight types.
+        widened::<half::bf16>(&view)
     }
 }
 

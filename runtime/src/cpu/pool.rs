@@ -12,7 +12,10 @@
 //! ```
 //! Invariant: the job is only read between entering and leaving, and the caller returns only when nobody is inside.
 
-#![allow(unsafe_code, reason = "the job borrows the caller's stack and is shared with workers for the length of `run`")]
+#![allow(
+    unsafe_code,
+    reason = "the job borrows the caller's stack and is shared with workers for the length of `run`"
+)]
 
 use std::cell::UnsafeCell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -215,7 +218,9 @@ fn work(shared: &Shared, index: usize) {
         }
         shared.asleep[index].store(true, Ordering::SeqCst);
         let state = shared.state.load(Ordering::SeqCst);
-        if (state & OPEN == 0 || state & !(OPEN | INSIDE) == done_epoch) && !shared.stop.load(Ordering::SeqCst) {
+        if (state & OPEN == 0 || state & !(OPEN | INSIDE) == done_epoch)
+            && !shared.stop.load(Ordering::SeqCst)
+        {
             std::thread::park();
         }
         shared.asleep[index].store(false, Ordering::SeqCst);
