@@ -68,7 +68,7 @@ fn dependencies_point_downward() {
         ("codegen", &["macros"]),
         ("sim", &[]),
         ("runtime", &["macros", "codegen", "sim"]),
-        ("kernels-lib", &["codegen", "runtime"]),
+        ("kernels-lib", &["macros", "codegen", "runtime"]),
         ("autotune", &["codegen", "runtime", "kernels"]),
         ("executor", &["codegen", "runtime", "kernels", "autotune"]),
     ];

@@ -11,4 +11,45 @@ pub(crate) struct Shipped {
 }
 
 /// Ordered by device class, then kernel.
-pub(crate) const SHIPPED: &[Shipped] = &[];
+pub(crate) const SHIPPED: &[Shipped] = &[
+    Shipped {
+        device_class: "cpu-amd-26-2-avx512-2t",
+        kernel: "attention",
+        json: include_str!("../records/cpu-amd-26-2-avx512-2t/attention.json"),
+    },
+    Shipped {
+        device_class: "cpu-amd-26-2-avx512-2t",
+        kernel: "embedding",
+        json: include_str!("../records/cpu-amd-26-2-avx512-2t/embedding.json"),
+    },
+    Shipped {
+        device_class: "cpu-amd-26-2-avx512-2t",
+        kernel: "matmul",
+        json: include_str!("../records/cpu-amd-26-2-avx512-2t/matmul.json"),
+    },
+    Shipped {
+        device_class: "cpu-amd-26-2-avx512-2t",
+        kernel: "matmul_gated",
+        json: include_str!("../records/cpu-amd-26-2-avx512-2t/matmul_gated.json"),
+    },
+    Shipped {
+        device_class: "cpu-amd-26-2-avx512-2t",
+        kernel: "matvec",
+        json: include_str!("../records/cpu-amd-26-2-avx512-2t/matvec.json"),
+    },
+    Shipped {
+        device_class: "cpu-amd-26-2-avx512-2t",
+        kernel: "matvec_gated",
+        json: include_str!("../records/cpu-amd-26-2-avx512-2t/matvec_gated.json"),
+    },
+    Shipped {
+        device_class: "cpu-amd-26-2-avx512-2t",
+        kernel: "rms_norm",
+        json: include_str!("../records/cpu-amd-26-2-avx512-2t/rms_norm.json"),
+    },
+    Shipped {
+        device_class: "cpu-amd-26-2-avx512-2t",
+        kernel: "softmax",
+        json: include_str!("../records/cpu-amd-26-2-avx512-2t/softmax.json"),
+    },
+];

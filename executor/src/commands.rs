@@ -4,6 +4,7 @@ mod bench;
 mod chat;
 mod inspect;
 mod logits;
+mod output;
 mod run;
 mod session;
 

@@ -1,6 +1,6 @@
 //! From configuration and weights to a model on a device.
 //!
-//! The architecture selects the names of the tensors, the checkpoint's element type selects the instance of [`decoder`]; everything
+//! The architecture selects the names of the tensors, the checkpoint's element type selects the instance of the decoder; everything
 //! beside [`load`] sees only [`Forward`].
 
 mod blueprint;

@@ -22,7 +22,7 @@ pub fn argmax<T: Float, BN: Dim>(x: View<T, 2>, index: ViewMut<i32, 1>) {
     index.set([r], at);
 }
 
-/// Runs [`argmax`]: `index [R]` of the largest element of each row of `x [R, N]`, the lowest on a tie.
+/// Runs [`argmax()`]: `index [R]` of the largest element of each row of `x [R, N]`, the lowest on a tie.
 ///
 /// A NaN is never the largest; a row without any number above minus infinity gives 0. Exact. Cost: `R N` elements read.
 ///

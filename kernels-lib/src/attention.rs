@@ -132,7 +132,7 @@ pub fn attention<T: Float, C: Float + DotInput<Acc = f32>, BQ: Dim, BN: Dim, G: 
     o.store(at, finish(state).reshape::<(BQ, G, D)>().cast::<T>());
 }
 
-/// Runs [`attention`]: `o = softmax(scale q k^T + mask) v`, head by head.
+/// Runs [`attention()`]: `o = softmax(scale q k^T + mask) v`, head by head.
 ///
 /// Shapes: `q` and `o` `[S, HKV, G, D]` (a view of `[S, HQ, D]`: query head `h` reads key/value head `h / G`), `k` and `v`
 /// `[S_k, HKV, D]`, any strides. Query i sits at position `i + S_k - S`. `window` counts only under [`Mask::Window`]. The

@@ -142,13 +142,13 @@ pub struct Scratch<'a> {
 /// The schedules of the two kernels.
 #[derive(Clone, Copy, Debug)]
 pub struct Schedules<'a> {
-    /// Of [`attention_decode`].
+    /// Of [`attention_decode()`].
     pub decode: &'a Schedule,
-    /// Of [`attention_merge`]; not used with one split.
+    /// Of [`attention_merge()`]; not used with one split.
     pub merge: &'a Schedule,
 }
 
-/// Runs [`attention_decode`] and, with more than one split, [`attention_merge`].
+/// Runs [`attention_decode()`] and, with more than one split, [`attention_merge()`].
 ///
 /// Shapes: `q` and `o` `[n_sequences, HKV, G, D]`: one token per sequence, the last of its context, whose key and value are in
 /// their page. The extents of `scratch` say how many splits there are. `BN` must divide the page size

@@ -113,7 +113,7 @@ impl<C: Elem> Pages<'_, C> {
     }
 }
 
-/// Runs [`attention_paged`]: the attention of new tokens over their sequences' pages, which already hold their keys and values.
+/// Runs [`attention_paged()`]: the attention of new tokens over their sequences' pages, which already hold their keys and values.
 ///
 /// Shapes: `q` and `o` `[T, HKV, G, D]`, the tokens of all sequences one after the other; `starts [n_sequences + 1]` has the
 /// first row of each and T. `max_tokens` is the largest number of new tokens of a sequence. `BN` must divide the page size

@@ -13,7 +13,7 @@ pub fn embedding<T: Float, W: Float, BH: Dim>(ids: View<i32, 1>, table: View<W, 
     y.at(0, t).store([h], row.load::<(BH,)>([h]).cast::<T>());
 }
 
-/// Runs [`embedding`]: `y [T, H] = table [V, H]` at the rows `ids [T]`; an id outside the table gives a row of zeros.
+/// Runs [`embedding()`]: `y [T, H] = table [V, H]` at the rows `ids [T]`; an id outside the table gives a row of zeros.
 ///
 /// Element types: `table` of `W`, `y` of `T`; exact up to the cast. Cost: no FLOPs, `T H` elements read and written.
 ///

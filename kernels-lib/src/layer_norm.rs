@@ -32,7 +32,7 @@ pub fn layer_norm<T: Float, W: Float, BM: Dim, N: Dim>(
     y.store(at, (centred * (variance + eps).rsqrt() * weight + bias).cast::<T>());
 }
 
-/// Runs [`layer_norm`]: `y [R, N] = (x [R, N] - mean) / sqrt(var + eps) * w [N] + b [N]`, row by row, with the biased variance.
+/// Runs [`layer_norm()`]: `y [R, N] = (x [R, N] - mean) / sqrt(var + eps) * w [N] + b [N]`, row by row, with the biased variance.
 ///
 /// The schedule's `N` must cover the row: pin it with [`crate::host::pin`]. Element types: `x`, `y` of `T`, `w`, `b` of `W`;
 /// computed in f32. Tolerance: 2e-6 of the largest result in f32. Cost: about `7 R N` FLOPs, `2 R N` elements.

@@ -126,7 +126,7 @@ pub(crate) const fn weight_dims(layout: Layout, n: usize, k: usize) -> [usize; 2
     }
 }
 
-/// Runs [`matmul`]: `y [M, N] = epilogue(x [M, K] w)`, with `w` of `[N, K]` or `[K, N]` as `layout` says and `bias [N]` (any
+/// Runs [`matmul()`]: `y [M, N] = epilogue(x [M, K] w)`, with `w` of `[N, K]` or `[K, N]` as `layout` says and `bias [N]` (any
 /// view, an empty one for instance, where the epilogue adds none). With `epilogue.residual`, `y` is added to in place.
 ///
 /// Element types: `x` and `y` of `T`, `w` and `bias` of `W`; products are accumulated in f32 and rounded once.
@@ -158,7 +158,7 @@ pub fn run<T: Float + DotInput<Acc = f32>, W: Float + DotInput<Acc = f32>>(
     Ok(matmul::launch::<T, W>(on, schedule, grid, x, w, bias, y, epilogue, layout)?)
 }
 
-/// Runs [`matmul_gated`]: `y [M, N] = activation(x [M, K] gate) * (x up)`, the first half of a gated feed-forward layer.
+/// Runs [`matmul_gated()`]: `y [M, N] = activation(x [M, K] gate) * (x up)`, the first half of a gated feed-forward layer.
 ///
 /// `gate` and `up` are `[N, K]` or `[K, N]`; `x` is read once for both. Element types and tolerance as [`run`].
 /// Cost: `4 M N K` FLOPs, at least `M K + 2 N K + M N` elements.

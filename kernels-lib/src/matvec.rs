@@ -79,7 +79,7 @@ pub fn matvec_gated<
     y.store([m, n], (activation.apply(gated) * linear).cast::<T>());
 }
 
-/// Runs [`matvec`]: `y [M, N] = epilogue(x [M, K] w)`; arguments, element types and tolerance as [`crate::matmul::run`].
+/// Runs [`matvec()`]: `y [M, N] = epilogue(x [M, K] w)`; arguments, element types and tolerance as [`crate::matmul::run`].
 ///
 /// Any M is computed; `BM` should cover it (pin it with [`crate::host::pin`]), or the weights are read `M / BM` times.
 /// Cost: `2 M N K` FLOPs; bound by the `N K` elements of the weights.
@@ -107,7 +107,7 @@ pub fn run<T: Float + DotInput<Acc = f32>, W: Float + DotInput<Acc = f32>>(
     Ok(matvec::launch::<T, W>(on, schedule, grid, x, w, bias, y, epilogue, layout)?)
 }
 
-/// Runs [`matvec_gated`]: `y [M, N] = activation(x [M, K] gate) * (x up)`; arguments as [`crate::matmul::run_gated`].
+/// Runs [`matvec_gated()`]: `y [M, N] = activation(x [M, K] gate) * (x up)`; arguments as [`crate::matmul::run_gated`].
 ///
 /// Cost: `4 M N K` FLOPs; bound by the `2 N K` elements of the weights.
 ///

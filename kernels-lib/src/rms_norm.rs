@@ -76,7 +76,7 @@ pub fn rms_norm_heads<T: Float, W: Float, BM: Dim, N: Dim>(
     head.store(at, normalise(rows, w, x.dim(2), eps).cast::<T>());
 }
 
-/// Runs [`rms_norm`]: `y [R, N] = x [R, N] / sqrt(mean(x^2) + eps) * w [N]`, row by row.
+/// Runs [`rms_norm()`]: `y [R, N] = x [R, N] / sqrt(mean(x^2) + eps) * w [N]`, row by row.
 ///
 /// Element types: `x` and `y` of `T`, `w` of `W`; computed in f32. Tolerance: 1e-6 of the largest result in f32.
 /// Cost: about `4 R N` FLOPs, `2 R N` elements.
@@ -100,7 +100,7 @@ pub fn run<T: Float, W: Float>(
     Ok(rms_norm::launch::<T, W>(on, schedule, grid, x, w, y, eps)?)
 }
 
-/// Runs [`rms_norm_add`]: `h [R, N] += x [R, N]`, then `y [R, N] = norm(h) w [N]`: a residual connection and the norm after it.
+/// Runs [`rms_norm_add()`]: `h [R, N] += x [R, N]`, then `y [R, N] = norm(h) w [N]`: a residual connection and the norm after it.
 ///
 /// As [`run`], with `4 R N` elements of traffic. The sum is rounded to `T` before it is normalised, as two steps would.
 ///
@@ -124,7 +124,7 @@ pub fn run_add<T: Float, W: Float>(
     Ok(rms_norm_add::launch::<T, W>(on, schedule, grid, x, h, w, y, eps)?)
 }
 
-/// Runs [`rms_norm_heads`]: `x [T, H, N]` normalised along N and weighted by `w [N]`, in place (Qwen3's query and key norms).
+/// Runs [`rms_norm_heads()`]: `x [T, H, N]` normalised along N and weighted by `w [N]`, in place (Qwen3's query and key norms).
 ///
 /// Cost and tolerance as [`run`].
 ///

@@ -9,7 +9,7 @@
 //!   interleaved (GPT-J):    x0 y0 x1 y1 x2 y2 x3 y3        view([.., D/2, 2]).transposed(last two)
 //! ```
 //!
-//! Context extension (linear, llama3, YaRN) changes `inv_freq` and a factor on cos and sin, nothing here. [`rope_table`]
+//! Context extension (linear, llama3, YaRN) changes `inv_freq` and a factor on cos and sin, nothing here. [`rope_table()`]
 //! computes cos and sin once per forward pass for all layers.
 //!
 //! Source: Su et al., "RoFormer: Enhanced Transformer with Rotary Position Embedding" (2021).
@@ -125,7 +125,7 @@ pub enum HeadNorm {
     Rms,
 }
 
-/// Runs [`rope_table`]: `cos [T, D/2]` and `sin [T, D/2]` of `positions [T] * inv_freq [D/2]`, times `factor`.
+/// Runs [`rope_table()`]: `cos [T, D/2]` and `sin [T, D/2]` of `positions [T] * inv_freq [D/2]`, times `factor`.
 ///
 /// The schedule's `HD` must be `D / 2`: pin it with [`crate::host::pin`]. Tolerance: 1e-6 absolute plus the rounding of the
 /// angle to f32, as in the models that this serves. Cost: `T D` evaluations.
@@ -149,7 +149,7 @@ pub fn run_table(
     Ok(rope_table::launch(on, schedule, grid, positions, inv_freq, cos, sin, factor)?)
 }
 
-/// Runs [`rope`]: turns `x [T, H, 2, D/2]` in place by `cos` and `sin [T, D/2]`; see the module for the view of each convention.
+/// Runs [`rope()`]: turns `x [T, H, 2, D/2]` in place by `cos` and `sin [T, D/2]`; see the module for the view of each convention.
 ///
 /// Computed in f32. Tolerance: 1e-6 of the largest element in f32. Cost: `3 T H D` FLOPs, `2 T H D` elements.
 ///
@@ -180,9 +180,9 @@ pub struct RopeWrite<'a, T, W, C> {
     pub k: TensorRef<'a, T, 4>,
     /// `[T, HKV, 2, D/2]`: written to `v_pages`.
     pub v: TensorRef<'a, T, 4>,
-    /// `[T, D/2]`, from [`rope_table`].
+    /// `[T, D/2]`, from [`rope_table()`].
     pub cos: TensorRef<'a, f32, 2>,
-    /// `[T, D/2]`, from [`rope_table`].
+    /// `[T, D/2]`, from [`rope_table()`].
     pub sin: TensorRef<'a, f32, 2>,
     /// `[T]`: `page * page_size + offset` of each token; a negative one is not written.
     pub slots: TensorRef<'a, i32, 1>,
@@ -200,7 +200,7 @@ pub struct RopeWrite<'a, T, W, C> {
     pub norm: HeadNorm,
 }
 
-/// Runs [`rope_write`]: everything between the query, key and value projections and attention, in one pass over them.
+/// Runs [`rope_write()`]: everything between the query, key and value projections and attention, in one pass over them.
 ///
 /// The schedule's `HQ`, `HKV` and `HD` must be the heads and `D / 2`: pin them with [`crate::host::pin`]. Computed in f32.
 /// Tolerance: 2e-6 of the largest element in f32. Cost: about `7 T (HQ + HKV) D` FLOPs; each element is read and written once.

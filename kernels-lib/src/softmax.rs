@@ -39,7 +39,7 @@ pub fn softmax_long<T: Float, BM: Dim, BN: Dim>(x: View<T, 2>, y: ViewMut<T, 2>)
     }
 }
 
-/// Runs [`softmax`]: `y [R, N] = exp(x - max x) / sum exp(x - max x)`, row by row.
+/// Runs [`softmax()`]: `y [R, N] = exp(x - max x) / sum exp(x - max x)`, row by row.
 ///
 /// The schedule's `N` must cover the row: pin it with [`crate::host::pin`]; from about 64 Ki elements on use [`run_long`]. A row
 /// of minus infinity gives zeros. Computed in f32. Tolerance: 1e-6 of the largest result in f32.
@@ -59,7 +59,7 @@ pub fn run<T: Float>(
     Ok(softmax::launch::<T>(on, schedule, [blocks("softmax", rows, schedule, "BM")?, 1, 1], x, y)?)
 }
 
-/// Runs [`softmax_long`]: as [`run`], for rows of any length, which are read twice.
+/// Runs [`softmax_long()`]: as [`run`], for rows of any length, which are read twice.
 ///
 /// Source: Milakov and Gimelshein, "Online normalizer calculation for softmax" (2018).
 ///

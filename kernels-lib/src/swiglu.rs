@@ -23,7 +23,7 @@ pub fn swiglu<T: Float, BM: Dim, BN: Dim>(
     y.store(at, (gated * up.load::<(BM, BN)>(at).cast::<f32>()).cast::<T>());
 }
 
-/// Runs [`swiglu`]: `y [R, N] = activation(gate [R, N]) * up [R, N]`, element by element, computed in f32.
+/// Runs [`swiglu()`]: `y [R, N] = activation(gate [R, N]) * up [R, N]`, element by element, computed in f32.
 ///
 /// Tolerance: 1e-6 of the largest result in f32. Cost: about `6 R N` FLOPs, `3 R N` elements.
 /// Source: Shazeer, "GLU Variants Improve Transformer" (2020).

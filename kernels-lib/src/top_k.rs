@@ -45,7 +45,7 @@ pub fn top_k<T: Float, BN: Dim, K: Dim>(x: View<T, 2>, values: ViewMut<T, 2>, in
     }
 }
 
-/// Runs [`top_k`]: the K largest elements of each row of `x [R, N]`, descending, as `values [R, K]` and `indices [R, K]`.
+/// Runs [`top_k()`]: the K largest elements of each row of `x [R, N]`, descending, as `values [R, K]` and `indices [R, K]`.
 ///
 /// Equal elements come in the order of their indices, and the lowest indices are kept. NaN and minus infinity are never
 /// chosen: a row with fewer than K other elements is filled up with minus infinity at index -1. The schedule's `K` must cover the

@@ -6,9 +6,9 @@
 use std::io::Write;
 use std::time::Instant;
 
-use anyhow::Context;
 use serde_json::{Value, json};
 
+use super::output::write_whole;
 use super::session::Session;
 use crate::args::BenchArgs;
 use crate::error::Result;
@@ -54,8 +54,7 @@ pub(super) fn bench(args: &BenchArgs, out: &mut dyn Write) -> anyhow::Result<()>
     }
     writeln!(out, "{}", summary(&json))?;
     if let Some(file) = &args.json {
-        std::fs::write(file, format!("{json:#}\n"))
-            .with_context(|| format!("cannot write {}", file.display()))?;
+        write_whole(file, format!("{json:#}\n").as_bytes())?;
     }
     Ok(())
 }

@@ -2,10 +2,10 @@
 
 use std::io::Write;
 
-use anyhow::Context;
 use safetensors::Dtype;
-use safetensors::tensor::{TensorView, serialize_to_file};
+use safetensors::tensor::TensorView;
 
+use super::output::write_whole;
 use super::session::Session;
 use crate::args::LogitsArgs;
 use crate::error::Result;
@@ -24,8 +24,7 @@ pub(super) fn logits(args: &LogitsArgs, out: &mut dyn Write) -> anyhow::Result<(
     let shape = [args.ids.len(), session.config.vocab_size];
     let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
     let tensor = TensorView::new(Dtype::F32, shape.to_vec(), &bytes)?;
-    serialize_to_file([("logits", tensor)], None, &args.out)
-        .with_context(|| format!("cannot write {}", args.out.display()))?;
+    write_whole(&args.out, &safetensors::serialize([("logits", tensor)], None)?)?;
     writeln!(out, "{}: logits {shape:?} f32", args.out.display())?;
     Ok(())
 }
