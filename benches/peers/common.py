@@ -3,6 +3,7 @@
 import json
 import statistics
 import time
+from pathlib import Path
 
 
 def prompt(round_index: int, tokens: int, vocab: int) -> list[int]:
@@ -39,7 +40,7 @@ def report(peer: str, version: str, args, prefill_s: list[float], decode_s: list
     line = {
         "peer": peer,
         "version": version,
-        "model": str(args.model),
+        "model": Path(args.model).name,
         "threads": args.threads,
         "prefill_tokens": args.prefill,
         "decode_tokens": args.decode,

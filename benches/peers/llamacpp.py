@@ -9,7 +9,7 @@ import numpy as np
 from common import add_arguments, prompt, report, seconds_of
 
 
-class Session:
+class Sequence:
     """The model's one sequence; tokens are fed and the best next one comes back."""
 
     def __init__(self, args):
@@ -39,19 +39,19 @@ def main() -> None:
     add_arguments(parser)
     parser.add_argument("--flash", action="store_true", help="llama.cpp's flash attention")
     args = parser.parse_args()
-    session = Session(args)
+    sequence = Sequence(args)
     prefill_s, decode_s, token = [], [], 0
     for index in range(args.rounds + 1):
-        session.clear()
-        ids = prompt(index, args.prefill, session.vocab)
+        sequence.clear()
+        ids = prompt(index, args.prefill, sequence.vocab)
         started = time.perf_counter()
-        token = session.feed(ids)
+        token = sequence.feed(ids)
         prefilled = time.perf_counter() - started
 
         def decode():
             nonlocal token
             for _ in range(args.decode):
-                token = session.feed([token])
+                token = sequence.feed([token])
 
         decoded = seconds_of(decode)
         if index > 0:

@@ -11,7 +11,7 @@ from common import add_arguments, prompt, report, seconds_of
 DTYPES = {"f32": torch.float32, "bf16": torch.bfloat16, "f16": torch.float16}
 
 
-class Session:
+class Sequence:
     """One sequence: a prompt and what was decoded after it."""
 
     def __init__(self, model):
@@ -38,15 +38,15 @@ def main() -> None:
     prefill_s, decode_s, token = [], [], 0
 
     for index in range(args.rounds + 1):
-        session, ids = Session(model), prompt(index, args.prefill, model.config.vocab_size)
+        sequence, ids = Sequence(model), prompt(index, args.prefill, model.config.vocab_size)
         started = time.perf_counter()
-        token = session.feed(ids)
+        token = sequence.feed(ids)
         prefilled = time.perf_counter() - started
 
         def decode():
             nonlocal token
             for _ in range(args.decode):
-                token = session.feed([token])
+                token = sequence.feed([token])
 
         decoded = seconds_of(decode)
         if index > 0:
