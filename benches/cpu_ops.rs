@@ -66,7 +66,7 @@ enum Limit {
     None,
     /// Floating-point operations against the FMA peak of this many threads.
     Fma(f64),
-    /// Bytes against the rate of eight read streams per thread.
+    /// Bytes against the best rate at which all threads read memory.
     Memory(f64),
 }
 
@@ -82,7 +82,9 @@ struct Bench {
 impl Bench {
     fn measure_limits(&mut self) {
         self.core_gflops = self.core_gflops.max(ceiling::fma_peak_gflops(self.isa));
-        self.memory_gbs = self.memory_gbs.max(ceiling::dram_read_gbs(self.isa, self.threads));
+        let streams = ceiling::dram_read_gbs(self.isa, self.threads);
+        let blocks = tilewright_autotune::ceiling::measure_cpu(self.threads).bytes_per_s / 1e9;
+        self.memory_gbs = self.memory_gbs.max(streams).max(blocks);
     }
 
     fn add(&mut self, name: &str, limit: Limit, threads: usize, run: impl FnMut()) {

@@ -223,7 +223,10 @@ fn our_llm(folder: &Path) -> Result<Value> {
             .arg(&file)
             .stdout(Stdio::null()),
     )?;
-    Ok(serde_json::from_str(&std::fs::read_to_string(&file)?)?)
+    let mut report: Value = serde_json::from_str(&std::fs::read_to_string(&file)?)?;
+    // The folder's place on this machine is nobody else's business.
+    report["model"] = json!(folder.file_name().map(|name| name.to_string_lossy()));
+    Ok(report)
 }
 
 /// The best figure under `key`, whether it is a number or an object with a `best`.
