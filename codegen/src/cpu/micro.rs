@@ -1,7 +1,7 @@
 //! The CPU target's SIMD micro-kernels: leaf functions over raw memory, dispatched at run time by [`Isa`].
 //!
 //! Every entry is an `unsafe fn` whose first argument is the instruction set to use; it matches on it once and runs one body
-//! that is generic over [`simd::Simd`] and inlined into a function compiled for that instruction set. A call costs a predictable
+//! that is generic over `simd::Simd` and inlined into a function compiled for that instruction set. A call costs a predictable
 //! branch, so callers pass strips of 64 elements and up. The build stays generic: the features are enabled per function, which
 //! also keeps the compiler on 512-bit registers where a build for the native CPU may prefer 256 bits.
 //!

@@ -240,9 +240,9 @@ pub enum Op {
     Squeeze(Value, u8),
     /// `reshape`: the same elements in row-major order under another shape.
     Reshape(Value, Shape),
-    /// `permute`: axis i of the result is axis perm[i] of the operand.
+    /// `permute`: axis `i` of the result is axis `perm[i]` of the operand.
     Permute(Value, Vec<u8>),
-    /// `dot`: matrix product plus accumulator: [M,K] x [K,N] + [M,N], or with one leading batch axis on all three.
+    /// `dot`: matrix product plus accumulator: `[M, K] x [K, N] + [M, N]`, or with one leading batch axis on all three.
     Dot {
         /// Left operand.
         a: Value,
