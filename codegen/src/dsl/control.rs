@@ -3,6 +3,8 @@
 //! The kind of the iterable or condition decides, by type: a run-time [`Range`] or `Scalar<bool>` is traced into a region,
 //! a host iterator or `bool` is plain Rust and so is evaluated at specialisation.
 
+use std::marker::PhantomData;
+
 use super::elem::Elem;
 use super::memory::IntoIndex;
 use super::shape::TileShape;
@@ -95,10 +97,32 @@ fn types(values: &[Value]) -> Vec<Type> {
 
 /// A run-time range of i32, made by [`range`].
 #[derive(Clone, Copy, Debug)]
-pub struct Range {
+pub struct Range<K = RunTime> {
     lo: Scalar<i32>,
     hi: Scalar<i32>,
     step: Scalar<i32>,
+    kind: PhantomData<K>,
+}
+
+/// The kind of every [`Range`]: its bounds are known only at run time.
+#[derive(Clone, Copy, Debug)]
+pub struct RunTime;
+
+/// A kind of range that the host can run over. There is none: the trait exists so that a loop that is left early, and so
+/// must be a host loop, is refused in these words rather than in those of `Iterator`.
+#[diagnostic::on_unimplemented(
+    message = "a loop over a run-time range cannot be left by `break`, `continue`, `return` or `?`",
+    label = "the bounds of this range are known only at run time",
+    note = "use `while` with a run-time condition, or loop over a host range such as `0..4`, which is unrolled"
+)]
+pub trait HostKind {}
+
+impl<K: HostKind> IntoIterator for Range<K> {
+    type Item = Scalar<i32>;
+    type IntoIter = std::iter::Empty<Scalar<i32>>;
+    fn into_iter(self) -> Self::IntoIter {
+        std::iter::empty()
+    }
 }
 
 /// The run-time range `lo, lo + step, ...` below `hi`; the step must be positive.
@@ -106,7 +130,7 @@ pub struct Range {
 #[track_caller]
 pub fn range(lo: impl IntoIndex, hi: impl IntoIndex, step: impl IntoIndex) -> Range {
     let loc = Loc::caller();
-    Range { lo: lo.into_index(loc), hi: hi.into_index(loc), step: step.into_index(loc) }
+    Range { lo: lo.into_index(loc), hi: hi.into_index(loc), step: step.into_index(loc), kind: PhantomData }
 }
 
 /// Something that `for` can run over with carried values `C`: a run-time [`Range`], or any host iterator.
