@@ -1,8 +1,12 @@
 //! `TILEWRIGHT_DUMP` and `TILEWRIGHT_OVERRIDE`: look at a kernel between two passes, or run an edited version of it.
 //!
 //! - `TILEWRIGHT_DUMP=after:<pass>` prints the IR after one pass, `all` after each (`after:input` is the IR as built).
-//!   With `TILEWRIGHT_DUMP_DIR=<dir>` each goes to the file `<kernel>.<pass>.tile` there instead of standard error.
-//! - `TILEWRIGHT_OVERRIDE=<dir>` reads `<kernel>.<pass>.tile`, where that file exists, in place of the IR after that pass.
+//!   With `TILEWRIGHT_DUMP_DIR=<dir>` each goes to the file `<label>.<pass>.tile` there instead of standard error.
+//! - `TILEWRIGHT_OVERRIDE=<dir>` reads `<label>.<pass>.tile`, where that file exists, in place of the IR after that pass.
+
+//!
+//! The label is the kernel's name and a hash of kernel, comptime values and schedule: a model launches one kernel in many
+//! specialisations, and an edit is meant for one of them.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -39,12 +43,12 @@ impl Dumps {
         self.after.is_none() && self.overrides.is_none()
     }
 
-    /// Dumps `func` as it is after `stage`, and returns what should replace it.
+    /// Dumps `func`, the specialisation `label`, as it is after `stage`, and returns what should replace it.
     ///
     /// # Errors
     /// A sentence that names the file which could not be read, parsed or written.
-    pub fn observe(&self, stage: &str, func: &Func) -> Result<Option<Func>, String> {
-        let file = format!("{}.{stage}.tile", func.name);
+    pub fn observe(&self, label: &str, stage: &str, func: &Func) -> Result<Option<Func>, String> {
+        let file = format!("{label}.{stage}.tile");
         if self.after.as_deref().is_some_and(|after| after == "all" || after == stage) {
             let text = print::print(func);
             match &self.dir {
@@ -56,7 +60,7 @@ impl Dumps {
                 }
                 None => {
                     // A closed standard error must not stop the kernel.
-                    let _ = writeln!(std::io::stderr(), "// {} after {stage}\n{text}", func.name);
+                    let _ = writeln!(std::io::stderr(), "// {label} after {stage}\n{text}");
                 }
             }
         }
@@ -69,5 +73,30 @@ impl Dumps {
         parse::parse(&text)
             .map(Some)
             .map_err(|e| format!("the override {} does not parse: {e}", path.display()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_override_is_for_one_specialisation() {
+        let dir = std::env::temp_dir().join(format!("tilewright-dump-{}", std::process::id()));
+        let write = Dumps { after: Some("all".to_owned()), dir: Some(dir.clone()), overrides: None };
+        let func = Func::new("scale");
+        assert_eq!(write.observe("scale-00000001", "input", &func), Ok(None));
+        let path = dir.join("scale-00000001.input.tile");
+        let text = std::fs::read_to_string(&path).expect("the dump should be written");
+        std::fs::write(&path, text.replace("@scale", "@edited")).expect("the dump should be editable");
+
+        let read = Dumps { after: None, dir: None, overrides: Some(dir.clone()) };
+        let edited = read.observe("scale-00000001", "input", &func).expect("the override should parse");
+        assert_eq!(edited.map(|f| f.name).as_deref(), Some("edited"));
+        assert_eq!(read.observe("scale-00000002", "input", &func), Ok(None), "another specialisation");
+        std::fs::write(&path, "nonsense").expect("the dump should be writable");
+        let error = read.observe("scale-00000001", "input", &func).expect_err("nonsense should not parse");
+        assert!(error.contains("scale-00000001.input.tile does not parse"), "{error}");
+        std::fs::remove_dir_all(&dir).expect("the folder should be removable");
     }
 }

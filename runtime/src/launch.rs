@@ -12,7 +12,7 @@ use tilewright_codegen::cpu::{self, Arena, CpuProgram};
 use tilewright_codegen::diag::{Diagnostic, Diagnostics};
 use tilewright_codegen::error::LaunchError;
 use tilewright_codegen::ir::Func;
-use tilewright_codegen::kernel::Kernel;
+use tilewright_codegen::kernel::{Kernel, launch_key};
 use tilewright_codegen::launch::{Arg, DeviceLog, RunError};
 use tilewright_codegen::passes::{PassCx, run_pipeline};
 use tilewright_codegen::schedule::Schedule;
@@ -46,7 +46,8 @@ pub fn compile(kernel: &Kernel, schedule: &Schedule, isa: Isa) -> Result<Compile
     let mut func = kernel.specialise(schedule).map_err(refuse)?;
     let dumps = Dumps::from_env();
     let failed = Cell::new(None);
-    let observe = |stage: &str, func: &Func| match dumps.observe(stage, func) {
+    let label = format!("{}-{:08x}", kernel.name, launch_key(kernel.id, schedule) as u32);
+    let observe = |stage: &str, func: &Func| match dumps.observe(&label, stage, func) {
         Ok(replacement) => replacement,
         Err(message) => {
             failed.set(Some(message));
