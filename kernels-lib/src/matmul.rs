@@ -126,6 +126,26 @@ pub(crate) const fn weight_dims(layout: Layout, n: usize, k: usize) -> [usize; 2
     }
 }
 
+/// Checks the operands of `y [M, N] = x [M, K] w`, for every weight matrix `w` named; returns M and N.
+pub(crate) fn check_product(
+    kernel: &'static str,
+    x: [usize; 2],
+    weights: &[(&'static str, [usize; 2])],
+    bias: Option<[usize; 1]>,
+    y: [usize; 2],
+    layout: Layout,
+) -> Result<[usize; 2], KernelError> {
+    let ([m, k], [_, n]) = (x, y);
+    expect(kernel, "y", y, [m, n])?;
+    for &(name, dims) in weights {
+        expect(kernel, name, dims, weight_dims(layout, n, k))?;
+    }
+    if let Some(dims) = bias {
+        expect(kernel, "bias", dims, [n])?;
+    }
+    Ok([m, n])
+}
+
 /// Runs [`matmul()`]: `y [M, N] = epilogue(x [M, K] w)`, with `w` of `[N, K]` or `[K, N]` as `layout` says and `bias [N]` (any
 /// view, an empty one for instance, where the epilogue adds none). With `epilogue.residual`, `y` is added to in place.
 ///
@@ -147,12 +167,8 @@ pub fn run<T: Float + DotInput<Acc = f32>, W: Float + DotInput<Acc = f32>>(
     epilogue: Epilogue,
     layout: Layout,
 ) -> Result<(), KernelError> {
-    let ([m, k], [_, n]) = (x.dims(), y.dims());
-    expect("matmul", "y", y.dims(), [m, n])?;
-    expect("matmul", "w", w.dims(), weight_dims(layout, n, k))?;
-    if epilogue.bias {
-        expect("matmul", "bias", bias.dims(), [n])?;
-    }
+    let bias_dims = epilogue.bias.then(|| bias.dims());
+    let [m, n] = check_product("matmul", x.dims(), &[("w", w.dims())], bias_dims, y.dims(), layout)?;
     let (rows, columns) = (blocks("matmul", m, schedule, "BM")?, blocks("matmul", n, schedule, "BN")?);
     let grid = [programs("matmul", rows as usize * columns as usize)?, 1, 1];
     Ok(matmul::launch::<T, W>(on, schedule, grid, x, w, bias, y, epilogue, layout)?)
@@ -177,10 +193,8 @@ pub fn run_gated<T: Float + DotInput<Acc = f32>, W: Float + DotInput<Acc = f32>>
     activation: Activation,
     layout: Layout,
 ) -> Result<(), KernelError> {
-    let ([m, k], [_, n]) = (x.dims(), y.dims());
-    expect("matmul_gated", "y", y.dims(), [m, n])?;
-    expect("matmul_gated", "gate", gate.dims(), weight_dims(layout, n, k))?;
-    expect("matmul_gated", "up", up.dims(), weight_dims(layout, n, k))?;
+    let weights = [("gate", gate.dims()), ("up", up.dims())];
+    let [m, n] = check_product("matmul_gated", x.dims(), &weights, None, y.dims(), layout)?;
     let rows = blocks("matmul_gated", m, schedule, "BM")?;
     let columns = blocks("matmul_gated", n, schedule, "BN")?;
     let grid = [programs("matmul_gated", rows as usize * columns as usize)?, 1, 1];

@@ -13,8 +13,8 @@ use tilewright_codegen::prelude::*;
 
 use crate::epilogue::{self, Activation, Epilogue};
 use crate::error::KernelError;
-use crate::host::{blocks, expect};
-use crate::matmul::{Layout, multiply, weight_dims};
+use crate::host::blocks;
+use crate::matmul::{Layout, check_product, multiply};
 
 /// `y = epilogue(x w)` for a few rows of `x`; see [`run`].
 #[kernel(
@@ -97,12 +97,8 @@ pub fn run<T: Float + DotInput<Acc = f32>, W: Float + DotInput<Acc = f32>>(
     epilogue: Epilogue,
     layout: Layout,
 ) -> Result<(), KernelError> {
-    let ([m, k], [_, n]) = (x.dims(), y.dims());
-    expect("matvec", "y", y.dims(), [m, n])?;
-    expect("matvec", "w", w.dims(), weight_dims(layout, n, k))?;
-    if epilogue.bias {
-        expect("matvec", "bias", bias.dims(), [n])?;
-    }
+    let bias_dims = epilogue.bias.then(|| bias.dims());
+    let [m, n] = check_product("matvec", x.dims(), &[("w", w.dims())], bias_dims, y.dims(), layout)?;
     let grid = [blocks("matvec", n, schedule, "BN")?, blocks("matvec", m, schedule, "BM")?, 1];
     Ok(matvec::launch::<T, W>(on, schedule, grid, x, w, bias, y, epilogue, layout)?)
 }
@@ -124,10 +120,8 @@ pub fn run_gated<T: Float + DotInput<Acc = f32>, W: Float + DotInput<Acc = f32>>
     activation: Activation,
     layout: Layout,
 ) -> Result<(), KernelError> {
-    let ([m, k], [_, n]) = (x.dims(), y.dims());
-    expect("matvec_gated", "y", y.dims(), [m, n])?;
-    expect("matvec_gated", "gate", gate.dims(), weight_dims(layout, n, k))?;
-    expect("matvec_gated", "up", up.dims(), weight_dims(layout, n, k))?;
+    let weights = [("gate", gate.dims()), ("up", up.dims())];
+    let [m, n] = check_product("matvec_gated", x.dims(), &weights, None, y.dims(), layout)?;
     let grid = [blocks("matvec_gated", n, schedule, "BN")?, blocks("matvec_gated", m, schedule, "BM")?, 1];
     Ok(matvec_gated::launch::<T, W>(on, schedule, grid, x, gate, up, y, activation, layout)?)
 }
