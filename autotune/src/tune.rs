@@ -10,7 +10,7 @@
 //! The leaders join every batch, so a comparison never spans two moments. The default schedule is always tried first and
 //! always in the run-off: a record says how much it gained.
 
-use tilewright_codegen::schedule::{Schedule, Space};
+use tilewright_codegen::schedule::Schedule;
 
 use crate::measure::{Clock, Entrant, MeasureConfig, contest, prepare, stats};
 use crate::problem::{Check, Invalid, Problem};
@@ -158,7 +158,7 @@ pub fn tune(
 ) -> Result<Outcome> {
     let subject = problem.subject();
     let default = problem.default_schedule();
-    if !is_point(subject.space, &default) {
+    if !subject.space.contains(&default) {
         let (kernel, schedule) = (subject.kernel.to_owned(), default.to_string());
         return Err(Error::DefaultOutsideSpace { kernel, schedule });
     }
@@ -325,11 +325,4 @@ fn is_decided(entrants: &[Entrant<'_>], precision: f64) -> bool {
         .collect();
     let precise = |e: &Entrant<'_>| stats::relative_precision(&e.samples_s) <= precision;
     rivals.is_empty() || (precise(leader) && rivals.iter().all(|e| precise(e)))
-}
-
-/// Whether `schedule` gives every knob of the space, and no other, one of its values, legally.
-fn is_point(space: &Space, schedule: &Schedule) -> bool {
-    schedule.knobs.len() == space.knobs.len()
-        && space.knobs.iter().all(|k| schedule.get(k.name).is_some_and(|v| k.values.contains(&v)))
-        && (space.legal)(schedule)
 }

@@ -1,5 +1,7 @@
 //! The steps of a forward pass as launches: each picks kernel and schedule for its number of rows, and is timed when asked.
 
+use std::rc::Rc;
+
 use tilewright_autotune::problem::Bucket;
 use tilewright_codegen::ir::DType;
 use tilewright_codegen::kernel::Kernel;
@@ -349,14 +351,15 @@ impl Runner {
             let fixed = vec![("BN", key_block(page_tokens)), ("G", group), ("D", head_dim)];
             pinned(attention_decode::attention_decode::kernel::<f32, W>(mask, part), ask, fixed)
         });
-        let merge = plan.schedule("attention_merge", 1, || {
-            let ask = bucket::<f32>(&[("group", group), ("head_size", head_dim)]);
-            pinned(
-                attention_decode::attention_merge::kernel::<f32>(),
-                ask,
-                vec![("G", group), ("D", head_dim)],
-            )
-        });
+        // One split is finished by the first kernel, and there is nothing to merge.
+        let merge = match part {
+            attention_decode::Part::Whole => Rc::clone(&decode),
+            attention_decode::Part::Split => plan.schedule("attention_merge", 1, || {
+                let ask = bucket::<f32>(&[("group", group), ("head_size", head_dim)]);
+                let fixed = vec![("G", group), ("D", head_dim)];
+                pinned(attention_decode::attention_merge::kernel::<f32>(), ask, fixed)
+            }),
+        };
         let [partial, stats] = scratch;
         let scratch = attention_decode::Scratch {
             partial: partial.view_mut([rows, n_kv_heads, n_splits, group, head_dim]).map_err(device)?,
