@@ -1,7 +1,9 @@
 //! Our operations on this CPU: one JSON object, name -> best and median seconds, with the share of the measured limit where one binds.
 //!
 //! The names are those of `benches/peers/ops.py`. Schedules come from the tuning records, as in the executor. Kernels that stream
-//! weights cycle through more than 256 MB of them. Limits are measured here, before and after, and the better one counts.
+//! weights cycle through more than 256 MB of them. The FMA limit is measured before and after, and the better one counts. The
+//! memory limit is measured in turn with the operation, and the share is the median over the turns, each against the better of
+//! the two passes that enclose it: a shared machine's memory changes its rate from one second to the next.
 //! Run with `cargo bench --bench cpu_ops -- [--seconds S] [--only PART]`.
 
 #![allow(unsafe_code, reason = "times the matrix micro-kernel on its own")]
@@ -14,6 +16,7 @@ use tilewright::codegen::cpu::micro::{Isa, ceiling, gemm_f32};
 use tilewright::kernels::cases::{Case, CaseParams};
 use tilewright::kernels::registry;
 use tilewright::prelude::*;
+use tilewright_autotune::ceiling::ReadCeiling;
 use tilewright_autotune::fingerprint::Fingerprint;
 use tilewright_autotune::kernels::{complete, free_space};
 use tilewright_autotune::library::Library;
@@ -56,8 +59,13 @@ fn time(seconds: f64, mut run: impl FnMut()) -> (f64, f64) {
         }
         samples.push(sample.elapsed().as_secs_f64() / inner as f64);
     }
+    let median = median(&mut samples);
+    (samples[0], median)
+}
+
+fn median(samples: &mut [f64]) -> f64 {
     samples.sort_by(f64::total_cmp);
-    (samples[0], samples[samples.len() / 2])
+    samples[samples.len() / 2]
 }
 
 /// What a benchmark is measured against.
@@ -66,7 +74,7 @@ enum Limit {
     None,
     /// Floating-point operations against the FMA peak of this many threads.
     Fma(f64),
-    /// Bytes against the best rate at which all threads read memory.
+    /// Bytes against the rate at which all threads read memory at the same time.
     Memory(f64),
 }
 
@@ -75,23 +83,30 @@ struct Bench {
     isa: Isa,
     threads: usize,
     core_gflops: f64,
+    memory: ReadCeiling,
     memory_gbs: f64,
     results: Map<String, Value>,
 }
 
 impl Bench {
-    fn measure_limits(&mut self) {
+    fn measure_core(&mut self) {
         self.core_gflops = self.core_gflops.max(ceiling::fma_peak_gflops(self.isa));
-        let streams = ceiling::dram_read_gbs(self.isa, self.threads);
-        let blocks = tilewright_autotune::ceiling::measure_cpu(self.threads).bytes_per_s / 1e9;
-        self.memory_gbs = self.memory_gbs.max(streams).max(blocks);
     }
 
-    fn add(&mut self, name: &str, limit: Limit, threads: usize, run: impl FnMut()) {
+    fn add(&mut self, name: &str, limit: Limit, threads: usize, mut run: impl FnMut()) {
         if !name.contains(&self.options.only) {
             return;
         }
-        let (best, median) = time(self.options.seconds, run);
+        let (best, median, share) = match limit {
+            Limit::None | Limit::Fma(_) => {
+                let (best, median) = time(self.options.seconds, run);
+                (best, median, None)
+            }
+            Limit::Memory(bytes) => {
+                let (best, median, share) = self.time_against_memory(bytes, &mut run);
+                (best, median, Some(share))
+            }
+        };
         let mut entry = json!({ "best_s": best, "median_s": median });
         let share = match limit {
             Limit::None => None,
@@ -101,7 +116,7 @@ impl Bench {
             }
             Limit::Memory(bytes) => {
                 entry["gb_per_s"] = json!(bytes / best / 1e9);
-                Some(bytes / best / 1e9 / self.memory_gbs)
+                share
             }
         };
         if let Some(share) = share {
@@ -112,6 +127,29 @@ impl Bench {
             share.map_or(String::new(), |s| format!(", {:.1} % of the limit", 100.0 * s))
         );
         self.results.insert(name.to_owned(), entry);
+    }
+
+    /// Best and median seconds of a call that reads `bytes` from memory, and its median share of the memory's rate.
+    fn time_against_memory(&mut self, bytes: f64, run: &mut dyn FnMut()) -> (f64, f64, f64) {
+        run();
+        let started = Instant::now();
+        let (mut samples, mut shares) = (Vec::new(), Vec::new());
+        let mut before = self.memory.pass();
+        while shares.len() < 5 || started.elapsed().as_secs_f64() < self.options.seconds {
+            let turn = Instant::now();
+            for _ in 0..4 {
+                let sample = Instant::now();
+                run();
+                samples.push(sample.elapsed().as_secs_f64());
+            }
+            let rate = 4.0 * bytes / turn.elapsed().as_secs_f64();
+            let after = self.memory.pass();
+            shares.push(rate / before.max(after));
+            self.memory_gbs = self.memory_gbs.max(after / 1e9);
+            before = after;
+        }
+        let median_s = median(&mut samples);
+        (samples[0], median_s, median(&mut shares))
     }
 
     /// One case of the kernel registry under its recorded schedule, or its default.
@@ -199,8 +237,13 @@ fn main() {
     let stream = Device::cpu(0).stream();
     let threads = stream.device().threads();
     let isa = stream.device().isa();
-    let mut bench = Bench { options, isa, threads, core_gflops: 0.0, memory_gbs: 0.0, results: Map::new() };
-    bench.measure_limits();
+    let memory = match ReadCeiling::new(stream.device()) {
+        Ok(memory) => memory,
+        Err(error) => return eprintln!("the memory limit cannot be measured: {error}"),
+    };
+    let (core_gflops, memory_gbs, results) = (0.0, 0.0, Map::new());
+    let mut bench = Bench { options, isa, threads, core_gflops, memory, memory_gbs, results };
+    bench.measure_core();
     micro(&mut bench);
     overheads(&mut bench, &stream);
     for layout in ["nn", "nt"] {
@@ -241,7 +284,7 @@ fn main() {
             );
         }
     }
-    bench.measure_limits();
+    bench.measure_core();
     bench.results.insert(
         "limits".into(),
         json!({ "core_fma_gflop_per_s": bench.core_gflops, "memory_read_gb_per_s": bench.memory_gbs, "threads": threads, "isa": isa.name() }),

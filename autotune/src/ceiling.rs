@@ -1,12 +1,17 @@
 //! What the device can do at most, measured, and how near a time comes to it.
 //!
 //! The roofline of a kernel is the larger of its operations over the FMA ceiling and its bytes over the memory ceiling.
-//! Both ceilings are measured on the machine in the same process, never taken from a data sheet.
+//! Both ceilings are measured on the machine in the same process, with the worker pool and the instructions that kernels use, never
+//! taken from a data sheet. [`ReadCeiling`] measures the memory's in turn with a kernel, where the ratio itself is the result.
 
+use std::fmt;
 use std::hint::black_box;
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
+use tilewright_codegen::cpu::micro::ceiling::{multiply_adds, read_once};
+use tilewright_runtime::{Buffer, Device, RuntimeError};
 
 /// Measured limits of the device, all threads together.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -72,136 +77,75 @@ impl Roofline {
     }
 }
 
-/// Measures both ceilings of the processor on `threads` threads; takes about half a second, and 512 MiB
-/// or 64 MiB per thread, whichever is more, so that no cache holds them.
-#[must_use]
-pub fn measure_cpu(threads: usize) -> Ceilings {
-    let threads = threads.max(1);
-    Ceilings { flops_per_s: fma_ceiling(threads), bytes_per_s: read_ceiling(threads) }
+/// Measures both ceilings of a CPU device; takes about half a second, and half a gigabyte meanwhile.
+///
+/// # Errors
+/// If that memory cannot be had.
+pub fn measure_cpu(device: &Device) -> Result<Ceilings, RuntimeError> {
+    let flops_per_s = (0..15).map(|_| fma_pass(device)).fold(0.0, f64::max);
+    let mut memory = ReadCeiling::new(device)?;
+    let bytes_per_s = (0..40).map(|_| memory.pass()).fold(0.0, f64::max);
+    Ok(Ceilings { flops_per_s, bytes_per_s })
 }
 
-/// Best of many short passes in which every thread does its part; the slowest thread counts. Many, because others may be
-/// using the machine and a ceiling is what it does when they are not.
-fn best_rate(threads: usize, passes: usize, work: impl Fn() -> f64 + Sync) -> f64 {
-    let barrier = std::sync::Barrier::new(threads);
-    let per_thread: Vec<Vec<f64>> = std::thread::scope(|scope| {
-        let spawn = || {
-            scope.spawn(|| {
-                let one_pass = || {
-                    barrier.wait();
-                    let start = Instant::now();
-                    let amount = work();
-                    amount / start.elapsed().as_secs_f64()
-                };
-                (0..passes).map(|_| one_pass()).collect::<Vec<f64>>()
-            })
-        };
-        let handles: Vec<_> = (0..threads).map(|_| spawn()).collect();
-        handles.into_iter().map(|h| h.join().expect("a measuring thread should not panic")).collect()
+/// Multiply-adds per second, two operations each, of one pass of about 10 ms on every thread.
+fn fma_pass(device: &Device) -> f64 {
+    let (isa, threads) = (device.isa(), device.threads());
+    let counted = Mutex::new(0.0);
+    let start = Instant::now();
+    device.pool().run(threads, &|_| {
+        let flops = multiply_adds(isa, 1 << 20);
+        *counted.lock().unwrap_or_else(PoisonError::into_inner) += flops;
     });
-    let rate = |pass: usize| per_thread.iter().map(|rates| rates[pass]).fold(f64::INFINITY, f64::min);
-    (0..passes).map(rate).fold(0.0, f64::max) * threads as f64
+    let seconds = start.elapsed().as_secs_f64();
+    counted.into_inner().unwrap_or_else(PoisonError::into_inner) / seconds
 }
 
-/// Bytes read per second from memory, eight streams at a time: one stream does not keep enough reads in flight.
-fn read_ceiling(threads: usize) -> f64 {
-    const STREAMS: usize = 8;
-    let words = ((512 << 20) / threads).next_multiple_of(1 << 20).max(64 << 20) / 8;
-    let buffers: Vec<Vec<u64>> = (0..threads).map(|i| vec![i as u64 + 1; words]).collect();
-    let next = std::sync::atomic::AtomicUsize::new(0);
-    best_rate(threads, 25, || {
-        // Any thread may take any buffer, as long as no two share one within a pass.
-        let i = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed) % threads;
-        let rows: Vec<&[u64]> = buffers[i].chunks_exact(words / STREAMS).collect();
-        let mut sums = [[0_u64; 8]; STREAMS];
-        for at in (0..words / STREAMS).step_by(8) {
-            for (row, sum) in rows.iter().zip(&mut sums) {
-                for (s, x) in sum.iter_mut().zip(&row[at..at + 8]) {
-                    *s = s.wrapping_add(*x);
-                }
-            }
-        }
-        black_box(sums);
-        (words * 8) as f64
-    })
+/// Reads memory as fast as the device can: all its threads, eight streams each, from huge pages that no cache holds.
+///
+/// One pass takes about a millisecond, so that it can alternate with what is compared with it: the rate of a machine that others
+/// use as well changes from one second to the next.
+pub struct ReadCeiling {
+    device: Device,
+    memory: Buffer<f32>,
+    at: usize,
 }
 
-fn fma_ceiling(threads: usize) -> f64 {
-    best_rate(threads, 15, || {
-        #[cfg(target_arch = "x86_64")]
-        {
-            if is_x86_feature_detected!("avx512f") {
-                #[expect(
-                    unsafe_code,
-                    reason = "calls a function of an instruction set that was just detected"
-                )]
-                // SAFETY: AVX-512F is present.
-                return unsafe { x86::fma_512(black_box(1.0)) };
-            }
-            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-                #[expect(
-                    unsafe_code,
-                    reason = "calls a function of an instruction set that was just detected"
-                )]
-                // SAFETY: AVX2 and FMA are present.
-                return unsafe { x86::fma_256(black_box(1.0)) };
-            }
-        }
-        portable_multiply_add(black_box(1.0))
-    })
-}
+impl ReadCeiling {
+    const BYTES: usize = 512 << 20;
+    /// Bytes of one pass.
+    pub const PASS_BYTES: usize = 64 << 20;
+    /// Bytes that a thread takes at a time.
+    const SHARE_BYTES: usize = 2 << 20;
 
-/// Passes over the accumulators: about 10 ms.
-const ROUNDS: usize = 1 << 20;
-
-/// Multiply and add without fusing, in the lanes that every build of the architecture has.
-fn portable_multiply_add(x: f32) -> f64 {
-    let mut acc = [[x; 8]; 8];
-    let (a, b) = (black_box(0.999_f32), black_box(0.001_f32));
-    for _ in 0..ROUNDS {
-        for lanes in &mut acc {
-            for lane in lanes {
-                *lane = *lane * a + b;
-            }
-        }
-    }
-    black_box(acc);
-    (ROUNDS * 8 * 8 * 2) as f64
-}
-
-#[cfg(target_arch = "x86_64")]
-mod x86 {
-    use std::arch::x86_64::{_mm256_fmadd_ps, _mm256_set1_ps, _mm512_fmadd_ps, _mm512_set1_ps};
-    use std::hint::black_box;
-
-    use super::ROUNDS;
-
-    /// 24 accumulators cover latency times throughput with room and still fit the 32 registers.
-    #[target_feature(enable = "avx512f")]
-    pub(super) fn fma_512(x: f32) -> f64 {
-        let (a, b) = (_mm512_set1_ps(black_box(0.999)), _mm512_set1_ps(black_box(0.001)));
-        let mut acc = [_mm512_set1_ps(x); 24];
-        for _ in 0..ROUNDS {
-            for lanes in &mut acc {
-                *lanes = _mm512_fmadd_ps(*lanes, a, b);
-            }
-        }
-        black_box(acc);
-        (ROUNDS * 24 * 16 * 2) as f64
+    /// Allocates the memory and touches all of it.
+    ///
+    /// # Errors
+    /// If it cannot be had.
+    pub fn new(device: &Device) -> Result<Self, RuntimeError> {
+        let mut memory = Buffer::zeros(Self::BYTES / 4)?;
+        // Pages that were never written all share one zero page, which would stay in the cache.
+        memory.as_mut_slice()?.fill(1.0);
+        Ok(Self { device: device.clone(), memory, at: 0 })
     }
 
-    /// 12 accumulators, of 16 registers.
-    #[target_feature(enable = "avx2,fma")]
-    pub(super) fn fma_256(x: f32) -> f64 {
-        let (a, b) = (_mm256_set1_ps(black_box(0.999)), _mm256_set1_ps(black_box(0.001)));
-        let mut acc = [_mm256_set1_ps(x); 12];
-        for _ in 0..ROUNDS {
-            for lanes in &mut acc {
-                *lanes = _mm256_fmadd_ps(*lanes, a, b);
-            }
-        }
-        black_box(acc);
-        (ROUNDS * 12 * 8 * 2) as f64
+    /// Bytes per second of one pass over the next part of the memory.
+    pub fn pass(&mut self) -> f64 {
+        let part = Self::PASS_BYTES / 4;
+        let shares = &self.memory.as_slice()[self.at..self.at + part];
+        self.at = (self.at + part) % self.memory.len();
+        let (isa, share) = (self.device.isa(), Self::SHARE_BYTES / 4);
+        let start = Instant::now();
+        self.device.pool().run(part / share, &|i| {
+            black_box(read_once(isa, &shares[i * share..(i + 1) * share]));
+        });
+        Self::PASS_BYTES as f64 / start.elapsed().as_secs_f64()
+    }
+}
+
+impl fmt::Debug for ReadCeiling {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ReadCeiling({:?})", self.device)
     }
 }
 
@@ -222,7 +166,7 @@ mod tests {
 
     #[test]
     fn ceilings_are_positive_numbers() {
-        let ceilings = measure_cpu(1);
+        let ceilings = measure_cpu(&Device::cpu(1)).unwrap();
         assert!(ceilings.flops_per_s.is_finite() && ceilings.flops_per_s > 1e6, "{ceilings:?}");
         assert!(ceilings.bytes_per_s.is_finite() && ceilings.bytes_per_s > 1e6, "{ceilings:?}");
     }

@@ -28,7 +28,7 @@ pub(crate) struct Context<'a> {
     /// The clock that candidates are timed with.
     pub clock: &'a dyn Clock,
     /// Measures the ceilings; called once per `tune`.
-    pub measure_ceilings: &'a dyn Fn() -> Ceilings,
+    pub measure_ceilings: &'a dyn Fn() -> Result<Ceilings>,
 }
 
 /// Runs one command, writing its result to `out`.
@@ -120,7 +120,7 @@ fn tune_all(args: &Tune, cx: &Context<'_>, out: &mut dyn Write) -> Result<()> {
 
     let start_s = cx.clock.now();
     writeln!(out, "device: {}", device.describe())?;
-    let ceilings = (cx.measure_ceilings)();
+    let ceilings = (cx.measure_ceilings)()?;
     let (gflops, gbytes) = (ceilings.flops_per_s / 1e9, ceilings.bytes_per_s / 1e9);
     writeln!(out, "measured ceilings: {gflops:.0} GFLOP/s f32 FMA, {gbytes:.1} GB/s memory read")?;
 

@@ -12,16 +12,17 @@ use tilewright_autotune::ceiling::measure_cpu;
 use tilewright_autotune::fingerprint::Fingerprint;
 use tilewright_autotune::kernels::families;
 use tilewright_autotune::measure::WallClock;
+use tilewright_runtime::Device;
 
 fn main() -> ExitCode {
     let args = args::Args::parse();
     let Fingerprint::Cpu(cpu) = Fingerprint::host_cpu();
-    let threads = cpu.threads;
+    let device = Device::cpu(cpu.threads);
     let context = commands::Context {
         families: &families(),
         device: Fingerprint::Cpu(cpu),
         clock: &WallClock::default(),
-        measure_ceilings: &|| measure_cpu(threads),
+        measure_ceilings: &|| Ok(measure_cpu(&device)?),
     };
     let mut out = io::stdout().lock();
     let done = commands::run(&args, &context, &mut out).and_then(|()| Ok(out.flush()?));

@@ -1,7 +1,7 @@
 //! Device memory: typed buffers, owned or lent read-only by the host (a memory-mapped checkpoint, say).
 //!
 //! Invariant: a buffer's pointer is aligned for its element type and its `len` elements stay valid while the buffer lives. Owned
-//! memory starts at a multiple of 64 bytes.
+//! memory starts at a multiple of 64 bytes; from a few megabytes on it is on huge pages.
 
 #![allow(unsafe_code, reason = "owns raw memory that kernels address directly")]
 
@@ -13,6 +13,7 @@ use std::sync::Arc;
 use tilewright_codegen::dsl::elem::Elem;
 use tilewright_codegen::tensor::{TensorMut, TensorRef, row_major};
 
+use crate::cpu::pages::{Pages, WORTH_BYTES};
 use crate::error::RuntimeError;
 
 /// Alignment of owned memory: a cache line, and a full vector register.
@@ -24,6 +25,7 @@ impl<M: AsRef<[u8]> + Send + Sync> HostMemory for M {}
 
 enum Storage {
     Owned(Layout),
+    Pages { _keep: Pages },
     Lent { _keep_alive: Arc<dyn HostMemory> },
 }
 
@@ -49,6 +51,12 @@ impl<T: Elem> Buffer<T> {
         let bytes = len.checked_mul(size_of::<T>()).ok_or(RuntimeError::OutOfMemory { bytes: usize::MAX })?;
         let layout = Layout::from_size_align(bytes.max(1), ALIGN_BYTES)
             .map_err(|_| RuntimeError::OutOfMemory { bytes })?;
+        if bytes >= WORTH_BYTES
+            && let Some(mut pages) = Pages::zeroed(bytes)
+            && let Some(ptr) = NonNull::new(pages.start().cast::<T>())
+        {
+            return Ok(Self { ptr, len, storage: Storage::Pages { _keep: pages }, elem: PhantomData });
+        }
         // SAFETY: the layout has a non-zero size.
         let raw = unsafe { alloc_zeroed(layout) };
         let Some(ptr) = NonNull::new(raw.cast::<T>()) else { handle_alloc_error(layout) };
@@ -119,7 +127,7 @@ impl<T: Elem> Buffer<T> {
     pub fn as_mut_slice(&mut self) -> Result<&mut [T], RuntimeError> {
         match self.storage {
             // SAFETY: as in `as_slice`, and `&mut self` is the only access.
-            Storage::Owned(_) => Ok(unsafe { std::slice::from_raw_parts_mut(self.ptr.as_ptr(), self.len) }),
+            Storage::Owned(_) | Storage::Pages { .. } => Ok(unsafe { std::slice::from_raw_parts_mut(self.ptr.as_ptr(), self.len) }),
             Storage::Lent { .. } => Err(RuntimeError::ReadOnly),
         }
     }

@@ -1,6 +1,7 @@
-//! The CPU device: its worker pool and its floating-point mode.
+//! The CPU device: its worker pool, its large memory and its floating-point mode.
 
 mod denormals;
+pub(crate) mod pages;
 mod pool;
 
 pub use denormals::FlushDenormals;

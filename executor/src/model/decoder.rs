@@ -345,7 +345,7 @@ impl<W: WeightElem> Forward for Decoder<W> {
     }
 
     fn measure_ceilings(&mut self) -> Result<Ceilings> {
-        let measured = tilewright_autotune::ceiling::measure_cpu(self.runner.stream.device().threads());
+        let measured = tilewright_autotune::ceiling::measure_cpu(self.runner.stream.device()).map_err(device)?;
         Ok(Ceilings { memory_bytes_per_s: measured.bytes_per_s, flops_per_s: measured.flops_per_s })
     }
 }

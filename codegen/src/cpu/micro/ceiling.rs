@@ -1,7 +1,8 @@
 //! The machine's own limits, measured: what a core can multiply and what its caches and DRAM can deliver.
 //!
 //! Reports are ratios to these numbers taken in the same run. All take the best of several short passes, since anything else on
-//! the machine only makes a pass slower.
+//! the machine only makes a pass slower. [`multiply_adds`] and [`read_once`] are one such pass, for those who time it themselves,
+//! on several threads or in turn with what they measure.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -37,7 +38,7 @@ unsafe fn fma_rounds_body<S: Simd>(rounds: usize, seed: f32) -> (f64, f32) {
 }
 
 dispatch! {
-    /// See [`fma_peak_gflops`].
+    /// See [`multiply_adds`].
     ///
     /// # Safety
     /// `isa` is available.
@@ -50,8 +51,8 @@ unsafe fn read_streams_body<S: Simd>(p: *const u8, lines: usize, stride: usize) 
     let mut acc = [S::splat(0.0); 8];
     for line in 0..lines {
         for (r, a) in acc.iter_mut().enumerate() {
+            // No prefetch: the hardware follows streams this long by itself, and asking costs a fifth of the rate.
             let at = p.add(r * stride + line * 64);
-            S::prefetch(at.wrapping_add(1024));
             for v in 0..16 / S::LANES {
                 *a = S::add(*a, S::load(at.cast::<f32>().add(v * S::LANES)));
             }
@@ -81,7 +82,7 @@ unsafe fn read_line_body<S: Simd>(p: *const u8, lines: usize, times: usize) -> f
 }
 
 dispatch! {
-    /// See [`dram_read_gbs`].
+    /// See [`read_once`].
     ///
     /// # Safety
     /// `isa` is available and `p` is valid for `lines` cache lines of each stream.
@@ -110,18 +111,29 @@ fn clamp(isa: Isa) -> Isa {
     Isa::available().into_iter().rfind(|&have| have <= isa).unwrap_or(Isa::Portable)
 }
 
+/// One pass of f32 multiply-adds from registers of `isa`; returns the number of operations, two per multiply-add.
+#[must_use]
+pub fn multiply_adds(isa: Isa, rounds: usize) -> f64 {
+    // SAFETY: `clamp` returns an available instruction set.
+    let (flops, sum) = unsafe { fma_rounds(clamp(isa), rounds, black_box(0.5)) };
+    black_box(sum);
+    flops
+}
+
+/// Reads every cache line of `memory` once, in eight streams of equal length; returns the number of bytes read.
+#[must_use]
+pub fn read_once(isa: Isa, memory: &[f32]) -> f64 {
+    let lines = memory.len() / 16 / 8;
+    // SAFETY: `clamp` returns an available instruction set; eight streams of `lines` lines lie in the slice.
+    black_box(unsafe { read_streams(clamp(isa), memory.as_ptr().cast(), lines, lines * 64) });
+    (lines * 64 * 8) as f64
+}
+
 /// f32 multiply-add rate of one core with the registers of `isa`, in GFLOP/s (two per multiply-add). Takes about 60 ms.
 #[must_use]
 pub fn fma_peak_gflops(isa: Isa) -> f64 {
-    let isa = clamp(isa);
-    let rounds = 300_000;
     let mut flops = 0.0;
-    let time = best(PASSES, || {
-        // SAFETY: `clamp` returns an available instruction set.
-        let (counted, sum) = unsafe { fma_rounds(isa, rounds, black_box(0.5)) };
-        flops = counted;
-        black_box(sum);
-    });
+    let time = best(PASSES, || flops = multiply_adds(isa, 300_000));
     flops / time.as_secs_f64() / 1e9
 }
 
@@ -143,26 +155,13 @@ pub fn cache_read_gbs(isa: Isa, bytes: usize) -> f64 {
 /// Read rate of DRAM by `threads` threads, 8 streams each, in GB/s. Uses 256 MiB a thread.
 #[must_use]
 pub fn dram_read_gbs(isa: Isa, threads: usize) -> f64 {
-    let isa = clamp(isa);
-    let threads = threads.max(1);
-    let row_bytes = 16 << 10;
-    let block_bytes = 8 * row_bytes;
-    let blocks = (256 << 20) / block_bytes;
-    let buffers: Vec<Vec<f32>> = (0..threads).map(|_| vec![1.0f32; blocks * block_bytes / 4]).collect();
+    let buffers: Vec<Vec<f32>> = (0..threads.max(1)).map(|_| vec![1.0f32; 64 << 20]).collect();
     let time = best(5, || {
         std::thread::scope(|scope| {
             for buffer in &buffers {
-                scope.spawn(move || {
-                    for block in 0..blocks {
-                        // SAFETY: block `block` lies inside the buffer; the instruction set is available.
-                        black_box(unsafe {
-                            let p = buffer.as_ptr().cast::<u8>().add(block * block_bytes);
-                            read_streams(isa, p, row_bytes / 64, row_bytes)
-                        });
-                    }
-                });
+                scope.spawn(move || black_box(read_once(isa, buffer)));
             }
         });
     });
-    (threads * blocks * block_bytes) as f64 / time.as_secs_f64() / 1e9
+    (buffers.len() * (256 << 20)) as f64 / time.as_secs_f64() / 1e9
 }

@@ -1,15 +1,23 @@
 //! Streaming dots for few rows of activations: the weights pass once from DRAM to registers, several rows at a time.
 //!
-//! One sequential stream does not saturate a core's path to DRAM, so up to 8 rows are walked at once, with a prefetch further ahead
-//! the fewer they are. Weights are widened in registers, by the plain shift for bf16. Each result's order of summation depends on the shape only:
-//! for [`rows_dot`] one chain of vector lanes along k, the same in every row block.
+//! Long rows are walked one after the other, so that a core reads one linear stream with a prefetch well ahead: that reaches the
+//! memory's rate, while 8 interleaved rows stay a fifth below it (the hardware follows few streams, and restarts each at every
+//! page). Short rows are in the cache or linear anyway, and are taken 8 at a time to share the loads of x. Weights are widened
+//! in registers, by the plain shift for bf16. Each result's order of summation depends on the length of the rows only: the
+//! number of rows of x or of weights changes no bit.
 
 use super::elem::{Bf16, Elem, F8e4m3, F8e5m2, F16, I8Float, U8Float, Word};
 use super::simd::{FoldSum, Simd};
 use crate::ir::types::DType;
 
-/// Bytes between the element in use and the one asked for.
+/// Bytes between the element in use and the one asked for, in each of several streams.
 const AHEAD: usize = 1024;
+/// The same in a single stream.
+const AHEAD_LINEAR: usize = 8192;
+/// Bytes from which on a row of weights is walked by itself.
+const LONG_ROW: usize = 1024;
+/// Chains of sums along a long row: the latency of a multiply-add over its throughput, halved, which memory does not outrun.
+const CHAINS: usize = 4;
 /// Bytes of a cache line.
 const LINE: usize = 64;
 
@@ -96,6 +104,102 @@ unsafe fn rows_block<S: Simd, E: Elem, const M: usize, const R: usize>(
     }
 }
 
+/// Long rows of weights, one after the other, against `M` rows of x.
+#[inline(always)]
+unsafe fn walk_rows<S: Simd, E: Elem, const M: usize>(
+    n_rows: usize,
+    k: usize,
+    x: *const f32,
+    x_stride: usize,
+    w: *const u8,
+    w_row_bytes: usize,
+    out: *mut f32,
+    out_stride: usize,
+) {
+    let step = CHAINS * S::LANES;
+    // Where rows follow one another memory is one stream; else the next row is asked for.
+    let ahead = if w_row_bytes == k * E::BYTES { AHEAD_LINEAR } else { w_row_bytes };
+    for j in 0..n_rows {
+        let row = w.add(j * w_row_bytes);
+        let mut acc = [[S::splat(0.0); CHAINS]; M];
+        let mut kk = 0;
+        while kk + step <= k {
+            let from = row.add(kk * E::BYTES);
+            let mut line = 0;
+            while line < step * E::BYTES {
+                S::prefetch(from.wrapping_add(ahead + line));
+                line += LINE;
+            }
+            for c in 0..CHAINS {
+                let weights = E::load::<S>(from.add(c * S::LANES * E::BYTES));
+                for (i, sums) in acc.iter_mut().enumerate() {
+                    sums[c] = S::fma(weights, S::load(x.add(i * x_stride + kk + c * S::LANES)), sums[c]);
+                }
+            }
+            kk += step;
+        }
+        let mut c = 0;
+        while kk < k {
+            let rest = (k - kk).min(S::LANES);
+            let from = row.add(kk * E::BYTES);
+            let weights = if rest == S::LANES { E::load::<S>(from) } else { E::load_n::<S>(from, rest) };
+            for (i, sums) in acc.iter_mut().enumerate() {
+                let from = x.add(i * x_stride + kk);
+                let xs = if rest == S::LANES { S::load(from) } else { S::load_n(from, rest) };
+                sums[c] = S::fma(weights, xs, sums[c]);
+            }
+            kk += rest;
+            c += 1;
+        }
+        for (i, sums) in acc.iter().enumerate() {
+            let sum = S::add(S::add(sums[0], sums[1]), S::add(sums[2], sums[3]));
+            *out.add(i * out_stride + j) += S::fold::<FoldSum>(sum);
+        }
+    }
+}
+
+/// All `m` rows of x against long rows of weights, in groups whose sums fit the registers; the later groups find the row that the
+/// first has read in the cache.
+#[inline(always)]
+unsafe fn walk_groups<S: Simd, E: Elem>(
+    m: usize,
+    n_rows: usize,
+    k: usize,
+    x: *const f32,
+    x_stride: usize,
+    w: *const u8,
+    w_row_bytes: usize,
+    out: *mut f32,
+    out_stride: usize,
+) {
+    // Rows of weights that one group takes before the next does: few enough to stay in the first-level cache.
+    let most = if S::LANES == 16 { 4 } else { 2 };
+    let some = if m <= most { n_rows } else { (16384 / w_row_bytes).clamp(1, 8) };
+    let mut j = 0;
+    while j < n_rows {
+        let some = some.min(n_rows - j);
+        let w = w.add(j * w_row_bytes);
+        let mut i = 0;
+        while i < m {
+            let (x, out) = (x.add(i * x_stride), out.add(i * out_stride + j));
+            macro_rules! group {
+                ($m:literal) => {{
+                    walk_rows::<S, E, $m>(some, k, x, x_stride, w, w_row_bytes, out, out_stride);
+                    i += $m;
+                }};
+            }
+            match m - i {
+                _ if !S::EXPLICIT => group!(1),
+                1 => group!(1),
+                2 | 3 => group!(2),
+                _ if S::LANES < 16 => group!(2),
+                _ => group!(4),
+            }
+        }
+        j += some;
+    }
+}
+
 /// All `m` rows of x against `R` rows of weights, in groups whose accumulators fit the registers: the weights of the later groups
 /// come from the cache.
 #[inline(always)]
@@ -161,6 +265,10 @@ unsafe fn rows_dot_body<S: Simd>(
 ) {
     with_weight!(dtype, E => {
         let row_bytes = w_row_stride * E::BYTES;
+        if k * E::BYTES >= LONG_ROW {
+            walk_groups::<S, E>(m, n_rows, k, x, x_stride, w, row_bytes, out, out_stride);
+            return;
+        }
         // Enough rows that they leave the registers busy, few enough that a second group of x finds them in the cache.
         let mut j = 0;
         while j < n_rows {
