@@ -26,6 +26,7 @@ mod scalar;
 mod scalars;
 mod strip_ops;
 mod strip_run;
+mod streams;
 mod strips;
 mod uses;
 
@@ -45,6 +46,14 @@ impl CpuProgram {
     /// What the CPU target cannot do, at the author's location.
     pub fn compile(func: &Func, isa: micro::Isa) -> Result<Self, Diagnostics> {
         compile::compile(func, isa)
+    }
+
+    /// The program for a machine whose last-level cache has `bytes`: an output that is larger, and that the kernel does not read,
+    /// is stored past the caches.
+    #[must_use]
+    pub fn with_last_level_cache(mut self, bytes: usize) -> Self {
+        self.last_level_cache_bytes = bytes;
+        self
     }
 
     /// Bytes of arena that an instance needs.

@@ -17,7 +17,7 @@ use tilewright_codegen::launch::{Arg, DeviceLog, RunError};
 use tilewright_codegen::passes::{PassCx, run_pipeline};
 use tilewright_codegen::schedule::Schedule;
 
-use crate::cpu::FlushDenormals;
+use crate::cpu::{FlushDenormals, last_level_cache_bytes};
 use crate::device::Device;
 use crate::dump::Dumps;
 
@@ -67,7 +67,8 @@ pub fn compile(kernel: &Kernel, schedule: &Schedule, isa: Isa) -> Result<Compile
         );
         return Err(refuse(Diagnostic::new(kernel.source.loc(), message).into()));
     }
-    let program = CpuProgram::compile(&func, isa).map_err(refuse)?;
+    let program =
+        CpuProgram::compile(&func, isa).map_err(refuse)?.with_last_level_cache(last_level_cache_bytes());
     Ok(Compiled { kernel: kernel.clone(), func, program })
 }
 

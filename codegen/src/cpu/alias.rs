@@ -112,7 +112,7 @@ pub(crate) unsafe fn shadow(group: &Group, runs: &mut [MemRun]) -> Shadows {
         if run.is_empty(n) || (mem.is_store && mem.is_indexed) {
             continue;
         }
-        let mut copy = *run;
+        let mut copy = MemRun { past_caches: false, ..*run };
         let mut step = run.size;
         for j in (0..n).rev() {
             copy.stride[j] = step;

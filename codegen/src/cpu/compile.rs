@@ -107,12 +107,18 @@ pub(crate) fn compile(func: &Func, isa: Isa) -> Result<CpuProgram, Diagnostics> 
         errors: Vec::new(),
     };
     let mut params = Vec::new();
+    let write_only = super::streams::write_only(func, &c.uses);
     for p in &func.params {
         params.push(match func.ty(p.value) {
             Type::View(v) => {
                 let slot = c.new_view();
                 c.set_place(p.value, Place::View(slot));
-                ParamKind::View { slot, dtype: v.dtype, rank: v.rank }
+                ParamKind::View {
+                    slot,
+                    dtype: v.dtype,
+                    rank: v.rank,
+                    write_only: write_only[p.value.index()],
+                }
             }
             Type::Tile(t) if t.shape.rank() == 0 => {
                 let reg = c.new_reg();

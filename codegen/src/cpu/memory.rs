@@ -15,11 +15,17 @@ pub(crate) struct RtView {
     pub ptr: *mut u8,
     pub dims: [i64; MAX_RANK],
     pub strides: [i64; MAX_RANK],
+    /// Whether stores pass by the caches.
+    pub past_caches: bool,
 }
 
 impl RtView {
-    pub(crate) const EMPTY: Self =
-        Self { ptr: std::ptr::null_mut(), dims: [0; MAX_RANK], strides: [0; MAX_RANK] };
+    pub(crate) const EMPTY: Self = Self {
+        ptr: std::ptr::null_mut(),
+        dims: [0; MAX_RANK],
+        strides: [0; MAX_RANK],
+        past_caches: false,
+    };
 
     /// The address of an element, computed in 64 bits; only in-bounds addresses are touched.
     fn at(&self, axis: usize, index: i64, size: usize) -> *mut u8 {
@@ -79,6 +85,8 @@ pub(crate) struct MemRun {
     pub size: i64,
     /// Arena bits that stand for elements out of bounds.
     pub pad: u64,
+    /// Whether stores pass by the caches.
+    pub past_caches: bool,
 }
 
 impl MemRun {
@@ -89,6 +97,7 @@ impl MemRun {
         stride: [0; MAX_RANK],
         size: 1,
         pad: 0,
+        past_caches: false,
     };
 
     /// Whether nothing is in bounds.
@@ -107,13 +116,27 @@ impl MemRun {
     }
 }
 
+/// Whether arena and memory hold the type alike.
+pub(crate) const fn is_verbatim(dtype: DType) -> bool {
+    matches!(dtype, DType::F32 | DType::I32 | DType::U32 | DType::I64)
+}
+
 /// Resolves `mem` for iteration extents `dims`.
 #[inline]
 pub(crate) fn prepare(mem: &MemAccess, views: &[RtView], regs: &[u64], dims: &[i64; MAX_RANK]) -> MemRun {
     let v = &views[mem.view as usize];
     let size = mem.dtype.size_bytes() as i64;
     let pad = mem.pad.map_or(0, |r| regs[r as usize]);
-    let mut run = MemRun { base: v.ptr, lo: [0; MAX_RANK], hi: *dims, stride: [0; MAX_RANK], size, pad };
+    let past_caches = v.past_caches && mem.is_store && is_verbatim(mem.dtype);
+    let mut run = MemRun {
+        base: v.ptr,
+        lo: [0; MAX_RANK],
+        hi: *dims,
+        stride: [0; MAX_RANK],
+        size,
+        pad,
+        past_caches,
+    };
     if mem.is_indexed {
         run.hi = v.dims;
         run.stride = v.strides.map(|s| s * size);
@@ -212,7 +235,9 @@ pub(crate) unsafe fn write_row(
     unsafe {
         let from = src.add((lo - first) as usize * micro::arena_bytes(dtype));
         let dst = row.wrapping_offset((lo * run.stride[axis]) as isize);
-        if run.stride[axis] == run.size {
+        if run.past_caches && run.stride[axis] == run.size {
+            micro::store_past(isa, from, dst, (hi - lo) as usize * (run.size as usize / 4));
+        } else if run.stride[axis] == run.size {
             micro::narrow(isa, dtype, from, dst, (hi - lo) as usize);
         } else {
             micro::narrow_strided(

@@ -4,7 +4,9 @@
 //! border of. First fit in order of birth; 64-byte lines.
 
 use super::compile::Compiler;
-use super::program::{Buf, CpuProgram, DotSide, Inst, ParamKind, Shown, SlotKind, StripOp};
+use super::program::{
+    Buf, CpuProgram, DotSide, Inst, LAST_LEVEL_CACHE_BYTES, MemAccess, ParamKind, Shown, SlotKind, StripOp,
+};
 use crate::diag::{Diagnostic, Diagnostics, Loc};
 
 const LINE_BYTES: u32 = 64;
@@ -12,7 +14,7 @@ const LINE_BYTES: u32 = 64;
 const MAX_ARENA_BYTES: u64 = 1 << 31;
 
 /// Finishes a compilation.
-pub(crate) fn finish(c: Compiler<'_>, params: Vec<ParamKind>) -> Result<CpuProgram, Diagnostics> {
+pub(crate) fn finish(mut c: Compiler<'_>, params: Vec<ParamKind>) -> Result<CpuProgram, Diagnostics> {
     let lives = lifetimes(&c);
     let mut order: Vec<usize> = (0..c.bufs.len()).filter(|&b| lives[b].is_some()).collect();
     order.sort_by_key(|&b| (lives[b], b));
@@ -45,6 +47,7 @@ pub(crate) fn finish(c: Compiler<'_>, params: Vec<ParamKind>) -> Result<CpuProgr
         placed.push((at, at + size, life));
         offsets[b] = at as u32;
     }
+    plan_ahead(&mut c);
     let scratch = c.groups.iter().map(|g| g.scratch_bytes).max().unwrap_or(0);
     let (n_regs, n_views) = c.counts();
     Ok(CpuProgram {
@@ -64,7 +67,25 @@ pub(crate) fn finish(c: Compiler<'_>, params: Vec<ParamKind>) -> Result<CpuProgr
         max_slots: c.groups.iter().map(|g| g.slots.len() as u32).max().unwrap_or(0),
         max_mems: c.groups.iter().map(|g| g.mems.len() as u32).max().unwrap_or(0),
         groups: c.groups,
+        last_level_cache_bytes: LAST_LEVEL_CACHE_BYTES,
     })
+}
+
+/// Has each group bring the next program's part of a tile that the group before it has read: the first group of a row-wise kernel
+/// waits for memory, and the others compute while memory is idle.
+fn plan_ahead(c: &mut Compiler<'_>) {
+    if !c.loops.is_empty() {
+        return;
+    }
+    let groups: Vec<usize> =
+        c.insts.iter().filter_map(|i| if let Inst::Group(g) = i { Some(*g as usize) } else { None }).collect();
+    for pair in groups.windows(2) {
+        let (reader, next) = (&c.groups[pair[0]], &c.groups[pair[1]]);
+        let is_whole = |m: &&MemAccess| !m.is_store && !m.is_indexed && m.rank == 2 && m.axes[..2] == [0, 1];
+        if reader.outer.len() == 1 && (reader.rows, reader.cols) == (next.rows, next.cols) {
+            c.groups[pair[1]].ahead = reader.mems.iter().find(is_whole).cloned();
+        }
+    }
 }
 
 /// First and last instruction that touch each buffer, loops taken into account.

@@ -15,6 +15,9 @@ pub(crate) type Slot = u32;
 /// Index of an arena buffer.
 pub(crate) type Buf = u32;
 
+/// Bytes of a last-level cache that nobody has asked the machine about.
+pub(crate) const LAST_LEVEL_CACHE_BYTES: usize = 32 << 20;
+
 /// No axis.
 pub(crate) const NO_AXIS: u8 = u8::MAX;
 
@@ -354,6 +357,8 @@ pub(crate) struct Group {
     pub rounds: Vec<(DType, Buf, u32)>,
     /// Strip buffers together.
     pub scratch_bytes: u32,
+    /// A tile that the group before this one has read, from memory that is now free to bring the next program's.
+    pub ahead: Option<MemAccess>,
     /// Whether a load and a store, or two stores, may meet in memory.
     pub may_alias: bool,
 }
@@ -410,7 +415,8 @@ pub(crate) struct AssertPlan {
 /// A parameter as `run` unpacks it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum ParamKind {
-    View { slot: Slot, dtype: DType, rank: u8 },
+    /// `write_only`: stored to and never read.
+    View { slot: Slot, dtype: DType, rank: u8, write_only: bool },
     Scalar { reg: Reg, dtype: DType },
 }
 
@@ -435,4 +441,6 @@ pub struct CpuProgram {
     pub(crate) arena_bytes: u32,
     pub(crate) max_slots: u32,
     pub(crate) max_mems: u32,
+    /// Outputs larger than this are stored past the caches.
+    pub(crate) last_level_cache_bytes: usize,
 }

@@ -11,7 +11,7 @@ use super::scalar;
 use super::strip_run::run_group;
 use crate::diag::Loc;
 use crate::ir::{ArgOp, Const, DType};
-use crate::launch::{Arg, DeviceLog, RunError};
+use crate::launch::{Arg, DeviceLog, RunError, ViewArg};
 
 /// One cache line of arena memory.
 #[derive(Clone, Copy)]
@@ -115,13 +115,18 @@ pub unsafe fn run(
         ptrs: &mut arena.ptrs,
         runs: &mut arena.runs,
     };
-    bind(program, args, pid, &mut state)?;
+    let past_caches = bind(program, args, pid, &mut state)?;
     // SAFETY: the arena fits the program, the views are valid by this function's own contract.
-    unsafe { execute(program, grid, pid, &mut state, log) }
+    let outcome = unsafe { execute(program, grid, pid, &mut state, log) };
+    if past_caches {
+        micro::fence();
+    }
+    outcome
 }
 
-/// Puts the arguments into registers and view slots.
-fn bind(program: &CpuProgram, args: &[Arg], pid: [u32; 3], state: &mut State<'_>) -> Result<(), RunError> {
+/// Puts the arguments into registers and view slots; returns whether some output is stored past the caches.
+fn bind(program: &CpuProgram, args: &[Arg], pid: [u32; 3], state: &mut State<'_>) -> Result<bool, RunError> {
+    let mut any_past = false;
     let wrong = |message: String| RunError { message, loc: Loc::default(), pid };
     if args.len() != program.params.len() {
         let (name, want, got) = (&program.name, program.params.len(), args.len());
@@ -129,8 +134,13 @@ fn bind(program: &CpuProgram, args: &[Arg], pid: [u32; 3], state: &mut State<'_>
     }
     for (i, (kind, arg)) in program.params.iter().zip(args).enumerate() {
         match (kind, arg) {
-            (ParamKind::View { slot, dtype, rank }, Arg::View(v)) if v.dtype == *dtype && v.rank == *rank => {
-                state.views[*slot as usize] = RtView { ptr: v.ptr, dims: v.dims, strides: v.strides };
+            (ParamKind::View { slot, dtype, rank, write_only }, Arg::View(v))
+                if v.dtype == *dtype && v.rank == *rank =>
+            {
+                let past_caches = *write_only && bytes(v) > program.last_level_cache_bytes;
+                any_past |= past_caches;
+                state.views[*slot as usize] =
+                    RtView { ptr: v.ptr, dims: v.dims, strides: v.strides, past_caches };
             }
             (ParamKind::Scalar { reg, dtype }, Arg::Scalar(bits)) => {
                 state.regs[*reg as usize] = scalar::from_encoding(Const { dtype: *dtype, bits: *bits });
@@ -155,7 +165,13 @@ fn bind(program: &CpuProgram, args: &[Arg], pid: [u32; 3], state: &mut State<'_>
             }
         }
     }
-    Ok(())
+    Ok(any_past)
+}
+
+/// Bytes of the elements of a view.
+fn bytes(view: &ViewArg) -> usize {
+    let dims = view.dims[..usize::from(view.rank)].iter();
+    dims.fold(view.dtype.size_bytes(), |n, &d| n.saturating_mul(usize::try_from(d).unwrap_or(0)))
 }
 
 unsafe fn execute(

@@ -3,12 +3,15 @@
 
 use super::alias;
 use super::indexed;
-use super::memory::{Cols, MemRun, prepare, read_row, write_row};
+use super::memory::{Cols, MemRun, RtView, is_verbatim, prepare, read_row, write_row};
 use super::micro::{self, Arg as StripArg, Isa};
-use super::program::{CpuProgram, Group, NO_AXIS, Operand, SlotKind, StripOp};
+use super::program::{CpuProgram, Group, MemAccess, NO_AXIS, Operand, SlotKind, StripOp};
 use super::run::State;
 use super::scalar;
 use crate::ir::{BinaryOp, DType, MAX_RANK, ReduceOp};
+
+/// Tiles up to this size are asked for one program ahead: two of them fit into a second-level cache.
+const AHEAD_BYTES: usize = 256 << 10;
 
 /// The strip at hand.
 #[derive(Clone, Copy)]
@@ -68,6 +71,32 @@ pub(crate) struct Cx<'p> {
     pub runs: *const MemRun,
     /// Iteration axis of the columns.
     pub col_axis: usize,
+    /// Tile in memory to ask for in step with the iteration.
+    ahead: Option<Ahead>,
+}
+
+/// The tile that the next program will read first: whole rows, one after the other.
+#[derive(Clone, Copy)]
+struct Ahead {
+    start: *const u8,
+    element_bytes: usize,
+}
+
+impl Ahead {
+    /// The tile behind that of `mem`, if there is one and the second-level cache has room for it.
+    fn new(mem: &MemAccess, group: &Group, views: &[RtView], regs: &[u64]) -> Option<Self> {
+        let view = &views[mem.view as usize];
+        let at = |axis: usize| mem.offsets[axis].map_or(0, |r| i64::from(regs[r as usize] as i32));
+        let (rows, cols) = (i64::from(group.rows), i64::from(group.cols));
+        let element_bytes = mem.dtype.size_bytes();
+        let is_there = at(0) >= 0 && at(0) + 2 * rows <= view.dims[0] && at(1) == 0 && cols == view.dims[1];
+        let is_dense = view.strides[..2] == [cols, 1];
+        let elements = (rows * cols) as usize;
+        (is_there && is_dense && elements * element_bytes <= AHEAD_BYTES).then(|| Self {
+            start: view.ptr.wrapping_add(((at(0) + rows) * cols) as usize * element_bytes),
+            element_bytes,
+        })
+    }
 }
 
 impl Cx<'_> {
@@ -127,6 +156,7 @@ pub(crate) unsafe fn run_group(program: &CpuProgram, group: &Group, state: &mut 
             ptrs: state.ptrs.as_mut_ptr(),
             runs: state.runs.as_ptr(),
             col_axis,
+            ahead: group.ahead.as_ref().and_then(|m| Ahead::new(m, group, state.views, state.regs)),
         }
     };
     // SAFETY: as for the whole function.
@@ -164,6 +194,9 @@ pub(crate) unsafe fn run_group(program: &CpuProgram, group: &Group, state: &mut 
 unsafe fn run_strip(cx: &Cx<'_>, strip: &Strip) {
     let group = cx.group;
     let linear = strip.row as usize * group.cols as usize + strip.col as usize;
+    if let Some(Ahead { start, element_bytes }) = cx.ahead {
+        micro::prefetch(start.wrapping_add(linear * element_bytes), strip.elems() * element_bytes);
+    }
     // SAFETY: tile slots stay within their tiles for every strip of the iteration space.
     unsafe {
         for (i, s) in group.slots.iter().enumerate() {
@@ -335,11 +368,6 @@ unsafe fn iota(cx: &Cx<'_>, strip: &Strip, dst: *mut i32, axis: u8, start: i32) 
             }
         }
     });
-}
-
-/// Whether arena and memory hold the type alike.
-const fn is_verbatim(dtype: DType) -> bool {
-    matches!(dtype, DType::F32 | DType::I32 | DType::U32 | DType::I64)
 }
 
 unsafe fn fetch(cx: &Cx<'_>, strip: &Strip, dst: u32, mem: u32) {

@@ -57,6 +57,7 @@ pub(crate) fn finish(mut d: Draft) -> Group {
         ops: p.ops,
         rounds: d.rounds,
         scratch_bytes,
+        ahead: None,
         may_alias: stores > 0 && (loads > 0 || stores > 1),
     }
 }

@@ -36,8 +36,8 @@ struct Job {
     body: *const (dyn Fn(usize) + Sync),
     /// Number of items.
     items: usize,
-    /// Items taken at a time.
-    chunk: usize,
+    /// What is left divided by this is taken at a time.
+    shares: usize,
 }
 
 struct Shared {
@@ -71,7 +71,7 @@ impl Pool {
         let idle: &'static (dyn Fn(usize) + Sync) = &|_| {};
         let shared = Arc::new(Shared {
             state: AtomicU64::new(0),
-            job: UnsafeCell::new(Job { body: std::ptr::from_ref(idle), items: 0, chunk: 1 }),
+            job: UnsafeCell::new(Job { body: std::ptr::from_ref(idle), items: 0, shares: 1 }),
             next: AtomicUsize::new(0),
             panic: Mutex::new(None),
             asleep: (0..extra).map(|_| AtomicBool::new(false)).collect(),
@@ -113,10 +113,8 @@ impl Pool {
         // SAFETY: only the lifetime changes; nobody dereferences the pointer after `run` returns.
         let body: *const (dyn Fn(usize) + Sync + 'static) =
             unsafe { std::mem::transmute(std::ptr::from_ref(body)) };
-        // Small chunks balance uneven items; 8 per thread keep the counter's traffic negligible.
-        let chunk = (items / (self.threads() * 8)).max(1);
         // SAFETY: the region lock is held and the state is closed with nobody inside, so nobody reads the job.
-        unsafe { *shared.job.get() = Job { body, items, chunk } };
+        unsafe { *shared.job.get() = Job { body, items, shares: 2 * self.threads() } };
         shared.next.store(0, Ordering::Relaxed);
         let epoch = (shared.state.load(Ordering::Relaxed) & !(OPEN | INSIDE)).wrapping_add(EPOCH);
         shared.state.store(epoch | OPEN, Ordering::SeqCst);
@@ -169,23 +167,26 @@ fn relax(spins: &mut u32) {
     }
 }
 
-/// Takes chunks of items until none are left.
+/// Takes runs of neighbouring items until none are left: a share of what remains, so that memory is read in long streams at first
+/// and the last items balance the threads. Half of a fair share also keeps the balance where the first items cost twice the
+/// average, as in causal attention.
 ///
 /// # Safety
 /// The calling thread is inside the region, or is its caller before it closes.
 unsafe fn take_items(shared: &Shared) {
     // SAFETY: the job is not written while anybody is inside.
-    let (body, items, chunk) = unsafe {
+    let (body, items, shares) = unsafe {
         let job = &*shared.job.get();
-        (&*job.body, job.items, job.chunk)
+        (&*job.body, job.items, job.shares)
     };
+    let share = |first: usize| (items.saturating_sub(first) / shares).max(1);
     let outcome = catch_unwind(AssertUnwindSafe(|| {
         loop {
-            let first = shared.next.fetch_add(chunk, Ordering::Relaxed);
-            if first >= items {
+            let take = |first: usize| (first < items).then(|| first + share(first));
+            let Ok(first) = shared.next.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take) else {
                 return;
-            }
-            for item in first..items.min(first + chunk) {
+            };
+            for item in first..first + share(first) {
                 body(item);
             }
         }

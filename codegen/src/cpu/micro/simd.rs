@@ -41,6 +41,8 @@ pub(super) trait Simd: Copy + 'static {
     /// Writes the first `n < LANES` lanes.
     unsafe fn store_n(p: *mut f32, v: Self::F, n: usize);
     unsafe fn splat(x: f32) -> Self::F;
+    /// Writes all lanes past the caches; `p` is a multiple of the vector's size.
+    unsafe fn store_past(p: *mut f32, v: Self::F);
     unsafe fn isplat(x: i32) -> Self::I;
 
     unsafe fn add(a: Self::F, b: Self::F) -> Self::F;

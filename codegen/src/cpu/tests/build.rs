@@ -414,8 +414,12 @@ pub(crate) fn check(func: &Func, args: &[TestArg], grid: [u32; 3], tolerance: f6
         // SAFETY: the arguments describe the buffers of `want`.
         unsafe { reference::run(func, &bound, grid, pid, &want_log) }.expect("the reference should run");
     }
-    for isa in micro::Isa::available() {
-        let program = CpuProgram::compile(func, isa).unwrap_or_else(|e| panic!("should compile: {e}"));
+    let isas = micro::Isa::available();
+    for (isa, cache_bytes) in isas.iter().flat_map(|&isa| [(isa, usize::MAX), (isa, 0)]) {
+        // Without a cache every output that is only written is stored past it.
+        let program = CpuProgram::compile(func, isa)
+            .unwrap_or_else(|e| panic!("should compile: {e}"))
+            .with_last_level_cache(cache_bytes);
         let mut got = start.clone();
         let mut arena = Arena::new();
         let log = Lines::default();

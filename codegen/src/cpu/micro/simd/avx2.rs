@@ -36,6 +36,7 @@ impl Simd for Avx2 {
         load_n(p: *const f32, n: usize) -> __m256 = _mm256_maskload_ps(p, first(n));
         store(p: *mut f32, v: __m256) -> () = _mm256_storeu_ps(p, v);
         store_n(p: *mut f32, v: __m256, n: usize) -> () = _mm256_maskstore_ps(p, first(n), v);
+        store_past(p: *mut f32, v: __m256) -> () = _mm256_stream_ps(p, v);
         splat(x: f32) -> __m256 = _mm256_set1_ps(x);
         isplat(x: i32) -> __m256i = _mm256_set1_epi32(x);
         add(a: __m256, b: __m256) -> __m256 = _mm256_add_ps(a, b);

@@ -33,6 +33,7 @@ impl Simd for Avx512 {
         load_n(p: *const f32, n: usize) -> __m512 = _mm512_maskz_loadu_ps(first(n), p);
         store(p: *mut f32, v: __m512) -> () = _mm512_storeu_ps(p, v);
         store_n(p: *mut f32, v: __m512, n: usize) -> () = _mm512_mask_storeu_ps(p, first(n), v);
+        store_past(p: *mut f32, v: __m512) -> () = _mm512_stream_ps(p, v);
         splat(x: f32) -> __m512 = _mm512_set1_ps(x);
         isplat(x: i32) -> __m512i = _mm512_set1_epi32(x);
         add(a: __m512, b: __m512) -> __m512 = _mm512_add_ps(a, b);

@@ -49,6 +49,10 @@ impl Simd for Portable {
         p.cast::<[f32; N]>().write_unaligned(v);
     }
     #[inline(always)]
+    unsafe fn store_past(p: *mut f32, v: [f32; N]) {
+        Self::store(p, v);
+    }
+    #[inline(always)]
     unsafe fn store_n(p: *mut f32, v: [f32; N], n: usize) {
         for (i, x) in v.iter().enumerate().take(n) {
             p.add(i).write_unaligned(*x);
