@@ -72,7 +72,7 @@ impl<W: WeightElem> Decoder<W> {
             .collect::<Result<_>>()?;
         let rope = config.rope_table();
         Ok(Self {
-            tensors: Tensors::load(blueprint, config, weights)?,
+            tensors: Tensors::load(blueprint, config, weights, on.threads())?,
             pages,
             inv_freq: Buffer::from_slice(&rope.inv_freq).map_err(device)?,
             rope_factor: rope.attention_scaling,
