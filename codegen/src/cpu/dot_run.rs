@@ -21,6 +21,9 @@ use crate::ir::{DType, MAX_RANK};
 /// Rows of A up to which B is streamed from memory.
 const STREAM_ROWS: usize = 8;
 
+/// Bytes of the next product's operand that are asked for: what its own stream does not.
+const AHEAD_BYTES: usize = 8192;
+
 /// A rectangle in memory, of one batch element.
 #[derive(Clone, Copy)]
 struct Rect {
@@ -98,6 +101,12 @@ pub(crate) unsafe fn run_dot(program: &CpuProgram, plan: &DotPlan, state: &State
         }
     };
     let (a_run, b_run) = (resolve(&plan.a, m, k), resolve(&plan.b, k, n));
+    if let Some(next) = &plan.ahead
+        && m <= STREAM_ROWS
+    {
+        let run = prepare(next, state.views, state.regs, &[1; MAX_RANK]);
+        micro::prefetch(run.base, AHEAD_BYTES);
+    }
     // SAFETY: buffers were planned for these extents.
     unsafe {
         let buf = |b: u32| state.arena.add(program.buf_offsets[b as usize] as usize);

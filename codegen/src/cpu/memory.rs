@@ -20,12 +20,8 @@ pub(crate) struct RtView {
 }
 
 impl RtView {
-    pub(crate) const EMPTY: Self = Self {
-        ptr: std::ptr::null_mut(),
-        dims: [0; MAX_RANK],
-        strides: [0; MAX_RANK],
-        past_caches: false,
-    };
+    pub(crate) const EMPTY: Self =
+        Self { ptr: std::ptr::null_mut(), dims: [0; MAX_RANK], strides: [0; MAX_RANK], past_caches: false };
 
     /// The address of an element, computed in 64 bits; only in-bounds addresses are touched.
     fn at(&self, axis: usize, index: i64, size: usize) -> *mut u8 {
@@ -128,15 +124,8 @@ pub(crate) fn prepare(mem: &MemAccess, views: &[RtView], regs: &[u64], dims: &[i
     let size = mem.dtype.size_bytes() as i64;
     let pad = mem.pad.map_or(0, |r| regs[r as usize]);
     let past_caches = v.past_caches && mem.is_store && is_verbatim(mem.dtype);
-    let mut run = MemRun {
-        base: v.ptr,
-        lo: [0; MAX_RANK],
-        hi: *dims,
-        stride: [0; MAX_RANK],
-        size,
-        pad,
-        past_caches,
-    };
+    let mut run =
+        MemRun { base: v.ptr, lo: [0; MAX_RANK], hi: *dims, stride: [0; MAX_RANK], size, pad, past_caches };
     if mem.is_indexed {
         run.hi = v.dims;
         run.stride = v.strides.map(|s| s * size);

@@ -76,6 +76,7 @@ impl Compiler<'_> {
             a_pack,
             a_pack_stride: a_stride as u32,
             b_pack,
+            ahead: None,
         });
         self.insts.push(Inst::Dot((self.dots.len() - 1) as u32));
         self.uses.entry_done[s] = true;

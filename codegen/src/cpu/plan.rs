@@ -5,7 +5,8 @@
 
 use super::compile::Compiler;
 use super::program::{
-    Buf, CpuProgram, DotSide, Inst, LAST_LEVEL_CACHE_BYTES, MemAccess, ParamKind, Shown, SlotKind, StripOp,
+    Buf, CpuProgram, DotSide, Inst, LAST_LEVEL_CACHE_BYTES, MemAccess, ParamKind, Reg, Shown, SlotKind,
+    StripOp,
 };
 use crate::diag::{Diagnostic, Diagnostics, Loc};
 
@@ -48,6 +49,7 @@ pub(crate) fn finish(mut c: Compiler<'_>, params: Vec<ParamKind>) -> Result<CpuP
         offsets[b] = at as u32;
     }
     plan_ahead(&mut c);
+    plan_dots_ahead(&mut c);
     let scratch = c.groups.iter().map(|g| g.scratch_bytes).max().unwrap_or(0);
     let (n_regs, n_views) = c.counts();
     Ok(CpuProgram {
@@ -77,14 +79,75 @@ fn plan_ahead(c: &mut Compiler<'_>) {
     if !c.loops.is_empty() {
         return;
     }
-    let groups: Vec<usize> =
-        c.insts.iter().filter_map(|i| if let Inst::Group(g) = i { Some(*g as usize) } else { None }).collect();
+    let groups: Vec<usize> = c
+        .insts
+        .iter()
+        .filter_map(|i| if let Inst::Group(g) = i { Some(*g as usize) } else { None })
+        .collect();
     for pair in groups.windows(2) {
         let (reader, next) = (&c.groups[pair[0]], &c.groups[pair[1]]);
         let is_whole = |m: &&MemAccess| !m.is_store && !m.is_indexed && m.rank == 2 && m.axes[..2] == [0, 1];
         if reader.outer.len() == 1 && (reader.rows, reader.cols) == (next.rows, next.cols) {
             c.groups[pair[1]].ahead = reader.mems.iter().find(is_whole).cloned();
         }
+    }
+}
+
+/// Has each product ask for the right operand of the one that follows it in a straight line, as in attention, where the values are
+/// read right after the keys.
+fn plan_dots_ahead(c: &mut Compiler<'_>) {
+    let mut last: Option<(usize, usize)> = None;
+    for at in 0..c.insts.len() {
+        if let Inst::Dot(d) = c.insts[at] {
+            let d = d as usize;
+            if let Some((before, first)) = last
+                && let DotSide::View(b) = &c.dots[d].b
+                && !c.insts[before..at].iter().any(|i| settles(i, b))
+            {
+                c.dots[first].ahead = Some(b.clone());
+            }
+            last = Some((at, d));
+        } else if branches(&c.insts[at]) {
+            last = None;
+        }
+    }
+}
+
+const fn branches(inst: &Inst) -> bool {
+    matches!(inst, Inst::Jump(_) | Inst::JumpUnless { .. } | Inst::ForEnter { .. } | Inst::ForNext { .. })
+}
+
+/// Whether an instruction writes the view or an offset that `mem` is addressed by.
+fn settles(inst: &Inst, mem: &MemAccess) -> bool {
+    let reg = |r: &Reg| mem.offsets.contains(&Some(*r));
+    match inst {
+        Inst::ViewSelect { dst, .. }
+        | Inst::ViewSlice { dst, .. }
+        | Inst::ViewPermute { dst, .. }
+        | Inst::ViewMov { dst, .. } => *dst == mem.view,
+        Inst::Const { dst, .. }
+        | Inst::ProgramId { dst, .. }
+        | Inst::NumPrograms { dst, .. }
+        | Inst::Mov { dst, .. }
+        | Inst::Unary { dst, .. }
+        | Inst::Binary { dst, .. }
+        | Inst::Fma { dst, .. }
+        | Inst::Select { dst, .. }
+        | Inst::Cast { dst, .. }
+        | Inst::ViewDim { dst, .. }
+        | Inst::LoadPoint { dst, .. }
+        | Inst::ReadElem { dst, .. } => reg(dst),
+        Inst::StorePoint { .. }
+        | Inst::Group(_)
+        | Inst::Dot(_)
+        | Inst::CopyTile { .. }
+        | Inst::ArgReduce { .. }
+        | Inst::Print(_)
+        | Inst::Assert(_)
+        | Inst::Jump(_)
+        | Inst::JumpUnless { .. }
+        | Inst::ForEnter { .. }
+        | Inst::ForNext { .. } => false,
     }
 }
 

@@ -388,6 +388,8 @@ pub(crate) struct DotPlan {
     pub a_pack_stride: u32,
     /// Room for B in panels.
     pub b_pack: Option<Buf>,
+    /// The B of the next product, where its place is known already: its beginning is asked for while this one runs.
+    pub ahead: Option<MemAccess>,
 }
 
 /// A value to show.
@@ -416,8 +418,16 @@ pub(crate) struct AssertPlan {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum ParamKind {
     /// `write_only`: stored to and never read.
-    View { slot: Slot, dtype: DType, rank: u8, write_only: bool },
-    Scalar { reg: Reg, dtype: DType },
+    View {
+        slot: Slot,
+        dtype: DType,
+        rank: u8,
+        write_only: bool,
+    },
+    Scalar {
+        reg: Reg,
+        dtype: DType,
+    },
 }
 
 /// A kernel compiled for the CPU; immutable, shared by all workers.

@@ -9,12 +9,8 @@ use crate::ir::{Block, Func, Op, Stmt, StmtKind, Type, Value};
 
 /// Per value: whether it is a view parameter of `func` that is stored to and never read.
 pub(crate) fn write_only(func: &Func, uses: &Uses<'_>) -> Vec<bool> {
-    let mut facts = Facts {
-        func,
-        uses,
-        stored: vec![false; func.values.len()],
-        read: vec![false; func.values.len()],
-    };
+    let mut facts =
+        Facts { func, uses, stored: vec![false; func.values.len()], read: vec![false; func.values.len()] };
     facts.block(&func.body);
     facts.stored.iter().zip(&facts.read).map(|(&stored, &read)| stored && !read).collect()
 }

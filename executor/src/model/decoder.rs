@@ -242,6 +242,7 @@ fn attend<W: WeightElem>(
             parts,
             n_splits,
             rows,
+            chunks.iter().map(|chunk| chunk.start + 1).max().unwrap_or(1),
             &mut scratch.a,
             window,
             work,
@@ -345,7 +346,8 @@ impl<W: WeightElem> Forward for Decoder<W> {
     }
 
     fn measure_ceilings(&mut self) -> Result<Ceilings> {
-        let measured = tilewright_autotune::ceiling::measure_cpu(self.runner.stream.device()).map_err(device)?;
+        let measured =
+            tilewright_autotune::ceiling::measure_cpu(self.runner.stream.device()).map_err(device)?;
         Ok(Ceilings { memory_bytes_per_s: measured.bytes_per_s, flops_per_s: measured.flops_per_s })
     }
 }

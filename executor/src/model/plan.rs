@@ -13,6 +13,7 @@ use tilewright_autotune::library::{Library, Lookup};
 use tilewright_autotune::problem::{Bucket, Subject};
 use tilewright_codegen::kernel::Kernel;
 use tilewright_codegen::schedule::Schedule;
+use tilewright_kernels::host::divide;
 
 use super::profile::label;
 use crate::forward::{KernelInfo, ScheduleSource};
@@ -23,6 +24,15 @@ pub(super) struct Ask {
     pub(super) bucket: Bucket,
     /// Knobs that the problem fixes, record or not.
     pub(super) fixed: Vec<(&'static str, usize)>,
+    /// A knob whose value must divide this: a block of keys within a page.
+    pub(super) divides: Option<(&'static str, usize)>,
+}
+
+impl Ask {
+    /// A question with fixed knobs only.
+    pub(super) fn new(bucket: Bucket, fixed: Vec<(&'static str, usize)>) -> Self {
+        Self { bucket, fixed, divides: None }
+    }
 }
 
 /// The schedules chosen so far.
@@ -61,7 +71,18 @@ impl Plan {
         let subject = Subject { kernel: kernel.name, source_hash: kernel.source.hash, space: &space };
         let lookup = self.library.lookup(&subject, &ask.bucket, &self.device);
         let found = lookup.schedule().map(|free| complete(&kernel, free));
-        let mut schedule = found.filter(kernel.knobs.legal).unwrap_or_else(|| kernel.default.clone());
+        let found = found.filter(kernel.knobs.legal).filter(|schedule| match ask.divides {
+            Some((knob, whole)) => schedule
+                .get(knob)
+                .and_then(|v| usize::try_from(v).ok())
+                .is_some_and(|v| whole.is_multiple_of(v)),
+            None => true,
+        });
+        let default = match ask.divides {
+            Some((knob, whole)) => divide(kernel.clone(), knob, whole).default,
+            None => kernel.default.clone(),
+        };
+        let mut schedule = found.unwrap_or(default);
         for &(knob, value) in &ask.fixed {
             schedule = schedule.with(knob, i64::try_from(value).unwrap_or(i64::MAX));
         }

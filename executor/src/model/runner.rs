@@ -66,7 +66,7 @@ fn linear_bucket<W: WeightElem>(m: usize, n: usize, k: usize) -> Bucket {
 
 /// A kernel with pinned dimensions, and the question for its record.
 fn pinned(kernel: Kernel, bucket: Bucket, fixed: Vec<(&'static str, usize)>) -> (Kernel, Ask) {
-    (pin(kernel, &fixed), Ask { bucket, fixed })
+    (pin(kernel, &fixed), Ask::new(bucket, fixed))
 }
 
 impl Runner {
@@ -172,14 +172,14 @@ impl Runner {
         if m <= STREAMED_ROWS {
             let schedule = plan.schedule(name, m, || {
                 let kernel = matvec::matvec::kernel::<f32, W>(epilogue, Layout::OutIn);
-                (kernel, Ask { bucket: ask(), fixed: vec![("BM", m.next_power_of_two())] })
+                (kernel, Ask::new(ask(), vec![("BM", m.next_power_of_two())]))
             });
             let run = || matvec::run(&*stream, &schedule, x, w, bias, y, epilogue, Layout::OutIn);
             profile.launch(["matvec", name], work, run).map_err(device)
         } else {
             let schedule = plan.schedule(name, m, || {
                 let kernel = matmul::matmul::kernel::<f32, W>(epilogue, Layout::OutIn);
-                (kernel, Ask { bucket: ask(), fixed: Vec::new() })
+                (kernel, Ask::new(ask(), Vec::new()))
             });
             let run = || matmul::run(&*stream, &schedule, x, w, bias, y, epilogue, Layout::OutIn);
             profile.launch(["matmul", name], work, run).map_err(device)
@@ -228,14 +228,14 @@ impl Runner {
         if m <= STREAMED_ROWS {
             let schedule = plan.schedule("gate_up", m, || {
                 let kernel = matvec::matvec_gated::kernel::<f32, W>(silu, layout);
-                (kernel, Ask { bucket: ask(), fixed: vec![("BM", m.next_power_of_two())] })
+                (kernel, Ask::new(ask(), vec![("BM", m.next_power_of_two())]))
             });
             let run = || matvec::run_gated(&*stream, &schedule, x, g, u, y, silu, layout);
             profile.launch(["matvec_gated", "gate_up"], work, run).map_err(device)
         } else {
             let schedule = plan.schedule("gate_up", m, || {
                 let kernel = matmul::matmul_gated::kernel::<f32, W>(silu, layout);
-                (kernel, Ask { bucket: ask(), fixed: Vec::new() })
+                (kernel, Ask::new(ask(), Vec::new()))
             });
             let run = || matmul::run_gated(&*stream, &schedule, x, g, u, y, silu, layout);
             profile.launch(["matmul_gated", "gate_up"], work, run).map_err(device)
@@ -315,8 +315,9 @@ impl Runner {
             ])
             .with_option("mask", "causal")
             .with_option("page", &page_tokens.to_string());
-            let fixed = vec![("BN", key_block(page_tokens)), ("G", group), ("D", head_dim)];
-            pinned(attention_paged::attention_paged::kernel::<f32, W>(mask), ask, fixed)
+            let fixed = vec![("G", group), ("D", head_dim)];
+            let (kernel, ask) = pinned(attention_paged::attention_paged::kernel::<f32, W>(mask), ask, fixed);
+            (kernel, Ask { divides: Some(("BN", page_tokens)), ..ask })
         });
         let dims = [rows, n_kv_heads, group, head_dim];
         let q = q.view(dims).map_err(device)?;
@@ -338,6 +339,7 @@ impl Runner {
         scratch: [&mut Buffer<f32>; 2],
         n_splits: usize,
         rows: usize,
+        context: usize,
         o: &mut Buffer<f32>,
         window: Option<usize>,
         work: Work,
@@ -346,10 +348,24 @@ impl Runner {
         let (mask, window) = mask(window);
         let Self { stream, plan, profile } = self;
         let part = if n_splits == 1 { attention_decode::Part::Whole } else { attention_decode::Part::Split };
-        let decode = plan.schedule("attention_decode", n_splits, || {
-            let ask = bucket::<W>(&[("splits", n_splits), ("group", group), ("head_size", head_dim)]);
-            let fixed = vec![("BN", key_block(page_tokens)), ("G", group), ("D", head_dim)];
-            pinned(attention_decode::attention_decode::kernel::<f32, W>(mask, part), ask, fixed)
+        let step = match part {
+            attention_decode::Part::Whole => "attention_decode",
+            attention_decode::Part::Split => "attention_decode_split",
+        };
+        let decode = plan.schedule(step, context, || {
+            let ask = bucket::<W>(&[
+                ("sequences", rows),
+                ("context", context),
+                ("kv_heads", n_kv_heads),
+                ("group", group),
+                ("head_size", head_dim),
+                ("splits", n_splits),
+            ])
+            .with_option("mask", "causal")
+            .with_option("page", &page_tokens.to_string());
+            let kernel = attention_decode::attention_decode::kernel::<f32, W>(mask, part);
+            let (kernel, ask) = pinned(kernel, ask, vec![("G", group), ("D", head_dim)]);
+            (kernel, Ask { divides: Some(("BN", page_tokens)), ..ask })
         });
         // One split is finished by the first kernel, and there is nothing to merge.
         let merge = match part {
@@ -380,11 +396,6 @@ fn mask(window: Option<usize>) -> (Mask, i32) {
         Some(tokens) => (Mask::Window, i32::try_from(tokens).unwrap_or(i32::MAX)),
         None => (Mask::Causal, 0),
     }
-}
-
-/// Keys per block: a page where that is not too many, else the largest part of it that is a divisor.
-fn key_block(page_tokens: usize) -> usize {
-    (1..=page_tokens.min(128)).rev().find(|n| page_tokens.is_multiple_of(*n)).unwrap_or(1)
 }
 
 /// The head norm of a layer as the kernel takes it.

@@ -61,9 +61,13 @@ unsafe fn rows_block<S: Simd, E: Elem, const M: usize, const R: usize>(
     let per_line = LINE / E::BYTES;
     let mut kk = 0;
     while kk + per_line <= k {
-        // Near the end of the rows the prefetch turns to the start of the next block of rows.
+        // Near the end of the rows the prefetch turns to the start of the next block of rows; rows without gaps are one stream.
         let at = kk * E::BYTES + AHEAD * 8 / R.max(2);
-        let ahead = if at < row_bytes { at } else { at - row_bytes + R * w_row_bytes };
+        let ahead = match at < row_bytes {
+            _ if row_bytes == w_row_bytes => kk * E::BYTES + AHEAD_LINEAR,
+            true => at,
+            false => at - row_bytes + R * w_row_bytes,
+        };
         for r in 0..R {
             S::prefetch(w.wrapping_add(r * w_row_bytes + ahead));
         }
@@ -303,13 +307,14 @@ unsafe fn cols_block<S: Simd, E: Elem, const M: usize, const R: usize>(
             *v = S::splat(*x.add(i * x_stride + r));
         }
     }
+    let ahead = if w_row_bytes == n * E::BYTES { AHEAD_LINEAR } else { AHEAD };
     let mut j = 0;
     while j < n {
         let rest = (n - j).min(S::LANES);
         let full = rest == S::LANES;
         if (j * E::BYTES) % LINE == 0 {
             for r in 0..R {
-                S::prefetch(w.wrapping_add(r * w_row_bytes + j * E::BYTES + AHEAD));
+                S::prefetch(w.wrapping_add(r * w_row_bytes + j * E::BYTES + ahead));
             }
         }
         let mut weights = [S::splat(0.0); R];
