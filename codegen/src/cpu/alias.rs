@@ -150,15 +150,21 @@ impl Shadows {
     }
 }
 
-/// Copies every in-bounds element of `from` to `to`.
+/// Copies every in-bounds element of `from` to `to`, in runs of elements that are neighbours on both sides.
 unsafe fn copy_box(from: &MemRun, to: &MemRun, n: usize) {
+    // Axes `dense..n` are one run: each steps over all of the axes behind it.
+    let (mut dense, mut bytes) = (n, from.size);
+    while dense > 0 && from.stride[dense - 1] == bytes && to.stride[dense - 1] == bytes {
+        dense -= 1;
+        bytes *= from.hi[dense] - from.lo[dense];
+    }
     let mut at: [i64; MAX_RANK] = from.lo;
     loop {
-        // SAFETY: the coordinates are within the box of both.
+        // SAFETY: the coordinates are within the box of both, and so are the elements of the run that starts there.
         unsafe {
-            std::ptr::copy_nonoverlapping(from.address(&at, n), to.address(&at, n), from.size as usize);
+            std::ptr::copy_nonoverlapping(from.address(&at, n), to.address(&at, n), bytes as usize);
         }
-        let mut j = n;
+        let mut j = dense;
         loop {
             if j == 0 {
                 return;
