@@ -26,6 +26,7 @@
 //! a function is one specialisation of the author's kernel. There is no notion of thread, register or shared memory here;
 //! a program instance runs the statements one after another, and different instances may run in any order.
 
+pub(crate) mod arithmetic;
 pub mod builder;
 pub mod docs;
 pub mod func;

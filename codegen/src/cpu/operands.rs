@@ -4,9 +4,11 @@
 //! becomes a tile. Any other operand is a tile in the arena, used in place at its strides. The accumulator is updated in place.
 
 use super::axes::Axes;
-use super::build::{cast_is_free, row_major};
+use super::build::row_major;
+
 use super::compile::{Compiler, Place};
 use super::control::Home;
+use super::express::cast_is_free;
 use super::micro;
 use super::program::{DotPlan, DotSide, Inst, NO_AXIS};
 use crate::diag::Loc;

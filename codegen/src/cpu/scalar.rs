@@ -1,4 +1,4 @@
-//! Arithmetic on scalars in registers, with the same meaning as the tile operations.
+//! Scalars in registers: their form, and `ir::arithmetic` in it, with the same meaning as the tile operations.
 //!
 //! Floats are f32 bits in the low half of a register, rounded to their type after each operation; integers of up to 32 bits
 //! are kept as i32 bits (u8 and u32 zero-extended, i8 sign-extended), i64 whole.
@@ -7,6 +7,7 @@
 
 use half::{bf16, f16};
 
+use crate::ir::arithmetic::{Outcome, float_binary, int_binary, int_unary};
 use crate::ir::{BinaryOp, Const, DType, UnaryOp};
 
 /// The float in a register.
@@ -99,26 +100,7 @@ pub(crate) fn from_encoding(c: Const) -> u64 {
 pub(crate) fn unary(op: UnaryOp, dtype: DType, a: u64) -> u64 {
     if !dtype.is_float() {
         let x = int_of(dtype, a);
-        let y = match op {
-            UnaryOp::Neg => x.wrapping_neg(),
-            UnaryOp::Abs => x.wrapping_abs(),
-            UnaryOp::Not if dtype == DType::Bool => i64::from(x == 0),
-            UnaryOp::Not => !x,
-            UnaryOp::Floor
-            | UnaryOp::Ceil
-            | UnaryOp::Exp
-            | UnaryOp::Exp2
-            | UnaryOp::Log
-            | UnaryOp::Log2
-            | UnaryOp::Sqrt
-            | UnaryOp::Rsqrt
-            | UnaryOp::Sin
-            | UnaryOp::Cos
-            | UnaryOp::Tanh
-            | UnaryOp::Erf
-            | UnaryOp::Sigmoid => x,
-        };
-        return wrap_int(dtype, y);
+        return wrap_int(dtype, int_unary(op, dtype, x).unwrap_or(x));
     }
     let mut x = float_of(a);
     // SAFETY: one element in and out; the portable form needs nothing of the machine.
@@ -138,64 +120,16 @@ pub(crate) fn unary(op: UnaryOp, dtype: DType, a: u64) -> u64 {
 /// `op` on two registers of one type.
 pub(crate) fn binary(op: BinaryOp, dtype: DType, a: u64, b: u64) -> u64 {
     if dtype.is_float() {
-        return binary_float(op, dtype, float_of(a), float_of(b));
+        let x = float_of(a);
+        return match float_binary(op, x, float_of(b)).unwrap_or(Outcome::Number(x)) {
+            Outcome::Number(y) => of_float(round_float(dtype, y)),
+            Outcome::Truth(holds) => of_i32(i32::from(holds)),
+        };
     }
-    let (x, y) = (int_of(dtype, a), int_of(dtype, b));
-    let width = dtype.size_bytes() as u32 * 8;
-    let shift = (y as u32) & (width - 1);
-    let out = match op {
-        BinaryOp::Add => x.wrapping_add(y),
-        BinaryOp::Sub => x.wrapping_sub(y),
-        BinaryOp::Mul => x.wrapping_mul(y),
-        BinaryOp::Div => {
-            if y == 0 {
-                0
-            } else {
-                x.wrapping_div(y)
-            }
-        }
-        BinaryOp::Rem => {
-            if y == 0 {
-                0
-            } else {
-                x.wrapping_rem(y)
-            }
-        }
-        BinaryOp::Min => x.min(y),
-        BinaryOp::Max => x.max(y),
-        BinaryOp::And => x & y,
-        BinaryOp::Or => x | y,
-        BinaryOp::Xor => x ^ y,
-        BinaryOp::Shl => x.wrapping_shl(shift),
-        BinaryOp::Shr => x.wrapping_shr(shift),
-        BinaryOp::Eq => return of_i32(i32::from(x == y)),
-        BinaryOp::Ne => return of_i32(i32::from(x != y)),
-        BinaryOp::Lt => return of_i32(i32::from(x < y)),
-        BinaryOp::Le => return of_i32(i32::from(x <= y)),
-        BinaryOp::Gt => return of_i32(i32::from(x > y)),
-        BinaryOp::Ge => return of_i32(i32::from(x >= y)),
-    };
-    wrap_int(dtype, out)
-}
-
-fn binary_float(op: BinaryOp, dtype: DType, x: f32, y: f32) -> u64 {
-    let out = match op {
-        BinaryOp::Add => x + y,
-        BinaryOp::Sub => x - y,
-        BinaryOp::Mul => x * y,
-        BinaryOp::Div => x / y,
-        BinaryOp::Rem => x % y,
-        BinaryOp::Min => x.min(y),
-        BinaryOp::Max => x.max(y),
-        BinaryOp::And | BinaryOp::Or | BinaryOp::Xor | BinaryOp::Shl | BinaryOp::Shr => x,
-        BinaryOp::Eq => return of_i32(i32::from(x == y)),
-        BinaryOp::Ne => return of_i32(i32::from(x != y)),
-        BinaryOp::Lt => return of_i32(i32::from(x < y)),
-        BinaryOp::Le => return of_i32(i32::from(x <= y)),
-        BinaryOp::Gt => return of_i32(i32::from(x > y)),
-        BinaryOp::Ge => return of_i32(i32::from(x >= y)),
-    };
-    of_float(round_float(dtype, out))
+    match int_binary(op, dtype, int_of(dtype, a), int_of(dtype, b)) {
+        Outcome::Number(y) => wrap_int(dtype, y),
+        Outcome::Truth(holds) => of_i32(i32::from(holds)),
+    }
 }
 
 /// `a * b + c`, rounded once.

@@ -4,6 +4,7 @@
 //! operation stays and runs. Narrow floats are computed in binary32 and rounded; for `+ - * /` and square roots that
 //! equals rounding once, since 24 bits are more than twice 11 and two more.
 
+use crate::ir::arithmetic::{Outcome, float_binary, int_binary, int_unary};
 use crate::ir::{BinaryOp, Const, DType, UnaryOp};
 
 /// `op` of a constant.
@@ -11,26 +12,7 @@ pub(super) fn unary(op: UnaryOp, a: Const) -> Option<Const> {
     if a.dtype.is_float() {
         return float_unary(op, a);
     }
-    let x = a.to_i64();
-    match op {
-        UnaryOp::Neg => Some(Const::from_i64(a.dtype, x.wrapping_neg())),
-        UnaryOp::Not if a.dtype == DType::Bool => Some(Const::from_bool(x == 0)),
-        UnaryOp::Not => Some(Const::from_i64(a.dtype, !x)),
-        UnaryOp::Abs => Some(Const::from_i64(a.dtype, x.wrapping_abs())),
-        UnaryOp::Floor
-        | UnaryOp::Ceil
-        | UnaryOp::Exp
-        | UnaryOp::Exp2
-        | UnaryOp::Log
-        | UnaryOp::Log2
-        | UnaryOp::Sqrt
-        | UnaryOp::Rsqrt
-        | UnaryOp::Sin
-        | UnaryOp::Cos
-        | UnaryOp::Tanh
-        | UnaryOp::Erf
-        | UnaryOp::Sigmoid => None,
-    }
+    int_unary(op, a.dtype, a.to_i64()).map(|y| Const::from_i64(a.dtype, y))
 }
 
 fn float_unary(op: UnaryOp, a: Const) -> Option<Const> {
@@ -63,60 +45,21 @@ fn float(dtype: DType, y: f32) -> Option<Const> {
 
 /// `op` of two constants of one type.
 pub(super) fn binary(op: BinaryOp, a: Const, b: Const) -> Option<Const> {
-    if a.dtype.is_float() { float_binary(op, a, b) } else { int_binary(op, a, b) }
-}
-
-fn float_binary(op: BinaryOp, a: Const, b: Const) -> Option<Const> {
+    if !a.dtype.is_float() {
+        return Some(match int_binary(op, a.dtype, a.to_i64(), b.to_i64()) {
+            Outcome::Number(y) => Const::from_i64(a.dtype, y),
+            Outcome::Truth(holds) => Const::from_bool(holds),
+        });
+    }
     let (x, y) = (a.to_f64() as f32, b.to_f64() as f32);
-    let z = match op {
-        BinaryOp::Add => x + y,
-        BinaryOp::Sub => x - y,
-        BinaryOp::Mul => x * y,
-        BinaryOp::Div => x / y,
-        BinaryOp::Rem => x % y,
-        // Of two zeros either may come out, so that of different signs is left alone.
-        BinaryOp::Min | BinaryOp::Max if x == y && a != b => return None,
-        BinaryOp::Min => x.min(y),
-        BinaryOp::Max => x.max(y),
-        BinaryOp::Eq => return Some(Const::from_bool(x == y)),
-        BinaryOp::Ne => return Some(Const::from_bool(x != y)),
-        BinaryOp::Lt => return Some(Const::from_bool(x < y)),
-        BinaryOp::Le => return Some(Const::from_bool(x <= y)),
-        BinaryOp::Gt => return Some(Const::from_bool(x > y)),
-        BinaryOp::Ge => return Some(Const::from_bool(x >= y)),
-        BinaryOp::And | BinaryOp::Or | BinaryOp::Xor | BinaryOp::Shl | BinaryOp::Shr => return None,
-    };
-    float(a.dtype, z)
-}
-
-fn int_binary(op: BinaryOp, a: Const, b: Const) -> Option<Const> {
-    let (x, y) = (a.to_i64(), b.to_i64());
-    let width = 8 * a.dtype.size_bytes() as i64;
-    let shift = y.rem_euclid(width) as u32;
-    let z = match op {
-        BinaryOp::Add => x.wrapping_add(y),
-        BinaryOp::Sub => x.wrapping_sub(y),
-        BinaryOp::Mul => x.wrapping_mul(y),
-        BinaryOp::Div if y == 0 => 0,
-        BinaryOp::Div => x.wrapping_div(y),
-        BinaryOp::Rem if y == 0 => 0,
-        BinaryOp::Rem => x.wrapping_rem(y),
-        BinaryOp::Min => x.min(y),
-        BinaryOp::Max => x.max(y),
-        BinaryOp::And => x & y,
-        BinaryOp::Or => x | y,
-        BinaryOp::Xor => x ^ y,
-        BinaryOp::Shl => x.wrapping_shl(shift),
-        // Unsigned types are held without a sign, so the arithmetic shift is right for both.
-        BinaryOp::Shr => x >> shift,
-        BinaryOp::Eq => return Some(Const::from_bool(x == y)),
-        BinaryOp::Ne => return Some(Const::from_bool(x != y)),
-        BinaryOp::Lt => return Some(Const::from_bool(x < y)),
-        BinaryOp::Le => return Some(Const::from_bool(x <= y)),
-        BinaryOp::Gt => return Some(Const::from_bool(x > y)),
-        BinaryOp::Ge => return Some(Const::from_bool(x >= y)),
-    };
-    Some(Const::from_i64(a.dtype, z))
+    // Of two zeros either may come out, so that of different signs is left alone.
+    if matches!(op, BinaryOp::Min | BinaryOp::Max) && x == y && a != b {
+        return None;
+    }
+    match float_binary(op, x, y)? {
+        Outcome::Number(y) => float(a.dtype, y),
+        Outcome::Truth(holds) => Some(Const::from_bool(holds)),
+    }
 }
 
 /// `a * b + c` in binary32; narrow floats would need one rounding from the exact sum.

@@ -10,7 +10,7 @@
 //! Activations are f32. Long prompts run in passes of at most [`PASS_TOKENS`] tokens, which bounds the scratch memory; the
 //! pages carry what one pass leaves to the next.
 
-use tilewright_codegen::tensor::TensorRef;
+use tilewright_codegen::tensor::{TensorMut, TensorRef};
 use tilewright_kernels::attention_paged::Pages;
 use tilewright_kernels::epilogue::Epilogue;
 use tilewright_kernels::rope::RopeWrite;
@@ -111,10 +111,7 @@ impl<W: WeightElem> Decoder<W> {
         runner.rope_table(&scratch.positions, inv_freq, table, rows, self.rope_factor)?;
         for (index, (layer, cache)) in tensors.layers.iter().zip(pages).enumerate() {
             runner.norm("rms_norm", &scratch.x, 0, &layer.attention_norm, &mut scratch.h, 0, rows, eps)?;
-            let [q, k, v] = &layer.qkv;
-            runner.linear("q_proj", q, &scratch.h, &mut scratch.q, rows, Epilogue::NONE)?;
-            runner.linear("k_proj", k, &scratch.h, &mut scratch.k, rows, Epilogue::NONE)?;
-            runner.linear("v_proj", v, &scratch.h, &mut scratch.v, rows, Epilogue::NONE)?;
+            runner.qkv(&layer.qkv, &scratch.h, &mut scratch.qkv, rows)?;
             rope_write(runner, scratch, cache, layer.qk_norm.as_ref(), heads, limits.n_kv_pages, rows, eps)?;
             attend(
                 runner,
@@ -161,7 +158,7 @@ impl<W: WeightElem> Decoder<W> {
             "lm_head",
             [wanted.len(), vocab, hidden],
             &scratch.h,
-            (weight, None),
+            (weight.view([vocab, hidden]).map_err(device)?, None),
             logits,
             Epilogue::NONE,
         )
@@ -187,10 +184,13 @@ fn rope_write<W: WeightElem>(
         Some(norms) => norms[index].view([2, pairs]).map_err(device),
         None => TensorRef::from_slice(&[], [0, 0]).map_err(device),
     };
+    let kv_len: usize = kv.iter().product();
+    let (q, rest) = scratch.qkv.as_mut_slice().map_err(device)?.split_at_mut(group * kv_len);
+    let (k, rest) = rest.split_at(kv_len);
     runner.rope_write(RopeWrite {
-        q: scratch.q.view_mut([rows, n_kv_heads * group, 2, pairs]).map_err(device)?,
-        k: scratch.k.view(kv).map_err(device)?,
-        v: scratch.v.view(kv).map_err(device)?,
+        q: TensorMut::from_slice(q, [rows, n_kv_heads * group, 2, pairs]).map_err(device)?,
+        k: TensorRef::from_slice(k, kv).map_err(device)?,
+        v: TensorRef::from_slice(&rest[..kv_len], kv).map_err(device)?,
         cos: scratch.cos.view([rows, pairs]).map_err(device)?,
         sin: scratch.sin.view([rows, pairs]).map_err(device)?,
         slots: scratch.slots.view([rows]).map_err(device)?,
@@ -237,7 +237,7 @@ fn attend<W: WeightElem>(
         let parts = [&mut scratch.partial, &mut scratch.stats];
         return runner.attend_step(
             heads,
-            &scratch.q,
+            &scratch.qkv,
             pages,
             parts,
             n_splits,
@@ -250,7 +250,7 @@ fn attend<W: WeightElem>(
     }
     let starts = scratch.starts.view([chunks.len() + 1]).map_err(device)?;
     let longest = chunks.iter().map(|chunk| chunk.tokens.len()).max().unwrap_or(0);
-    runner.attend_prompt(heads, &scratch.q, pages, starts, rows, longest, &mut scratch.a, window, work)
+    runner.attend_prompt(heads, &scratch.qkv, pages, starts, rows, longest, &mut scratch.a, window, work)
 }
 
 /// Cuts chunks into passes of at most [`PASS_TOKENS`] tokens; each piece knows where its rows of logits go.

@@ -19,7 +19,7 @@ use tilewright_runtime::{Buffer, Stream};
 
 use super::plan::{Ask, Plan};
 use super::profile::{Profile, Work};
-use super::tensors::{Linear, WeightElem};
+use super::tensors::{Linear, Stacked, WeightElem};
 use crate::error::{Error, Result};
 
 /// Up to this many rows the weights are streamed through the small-M kernels.
@@ -140,10 +140,43 @@ impl Runner {
             name,
             [rows, layer.n_out, layer.n_in],
             x,
-            (&layer.weight, bias),
+            (
+                layer.weight.view([layer.n_out, layer.n_in]).map_err(device)?,
+                bias.map(|bias| bias.view([layer.n_out])).transpose().map_err(device)?,
+            ),
             y.as_mut_slice().map_err(device)?,
             epilogue,
         )
+    }
+
+    /// The projections to queries, keys and values, one behind the other in `y`: a single launch for one row, whose three results
+    /// are neighbours, else one each.
+    pub(super) fn qkv<W: WeightElem>(
+        &mut self,
+        layer: &Stacked<W>,
+        x: &Buffer<f32>,
+        y: &mut Buffer<f32>,
+        rows: usize,
+    ) -> Result<()> {
+        let k = layer.n_in;
+        let epilogue = Epilogue { bias: layer.bias.is_some(), ..Epilogue::NONE };
+        let mut part = |name, first: usize, n: usize, y: &mut [f32]| {
+            let weight = layer.weight.view_at(first * k, [n, k]).map_err(device)?;
+            let bias =
+                layer.bias.as_ref().map(|bias| bias.view_at(first, [n])).transpose().map_err(device)?;
+            self.product(name, [rows, n, k], x, (weight, bias), y, epilogue)
+        };
+        let mut rest = y.as_mut_slice().map_err(device)?;
+        if rows == 1 {
+            return part("qkv_proj", 0, layer.n_out.iter().sum(), rest);
+        }
+        let mut first = 0;
+        for (name, n) in ["q_proj", "k_proj", "v_proj"].into_iter().zip(layer.n_out) {
+            let (now, later) = rest.split_at_mut(rows * n);
+            part(name, first, n, now)?;
+            (first, rest) = (first + n, later);
+        }
+        Ok(())
     }
 
     /// As [`Runner::linear`], from bare operands of extents `[m, n, k]`.
@@ -152,7 +185,7 @@ impl Runner {
         name: &'static str,
         [m, n, k]: [usize; 3],
         x: &Buffer<f32>,
-        (weight, bias): (&Buffer<W>, Option<&Buffer<W>>),
+        (w, bias): (TensorRef<'_, W, 2>, Option<TensorRef<'_, W, 1>>),
         y: &mut [f32],
         epilogue: Epilogue,
     ) -> Result<()> {
@@ -162,9 +195,8 @@ impl Runner {
             bytes: (n * k) as f64 * size::<W>() + 4.0 * (m * k + m * n) as f64,
         };
         let x = x.view([m, k]).map_err(device)?;
-        let w = weight.view([n, k]).map_err(device)?;
         let bias = match bias {
-            Some(bias) => bias.view([n]).map_err(device)?,
+            Some(bias) => bias,
             None => TensorRef::from_slice(&[], [0]).map_err(device)?,
         };
         let y = tilewright_codegen::tensor::TensorMut::from_slice(&mut y[..m * n], [m, n]).map_err(device)?;
@@ -201,7 +233,9 @@ impl Runner {
             // The up projection lands behind the gate, so that one buffer serves both.
             let (first, second) = spare.as_mut_slice().map_err(device)?.split_at_mut(m * n);
             let bias = Epilogue { bias: up.bias.is_some(), ..Epilogue::NONE };
-            self.product("up", [m, n, k], x, (&up.weight, up.bias.as_ref()), second, bias)?;
+            let up_bias = up.bias.as_ref().map(|bias| bias.view([n])).transpose().map_err(device)?;
+            let up_weight = up.weight.view([n, k]).map_err(device)?;
+            self.product("up", [m, n, k], x, (up_weight, up_bias), second, bias)?;
             let Self { stream, plan, profile } = self;
             let schedule = plan.schedule("swiglu", m, || {
                 let ask = bucket::<f32>(&[("rows", m), ("columns", n)]);

@@ -18,12 +18,8 @@ pub(super) struct Scratch {
     pub(super) x: Buffer<f32>,
     /// Normalised hidden state, `[rows, hidden]`.
     pub(super) h: Buffer<f32>,
-    /// Queries, `[rows, q_width]`.
-    pub(super) q: Buffer<f32>,
-    /// Keys, `[rows, kv_width]`.
-    pub(super) k: Buffer<f32>,
-    /// Values, `[rows, kv_width]`.
-    pub(super) v: Buffer<f32>,
+    /// Queries `[rows, q_width]`, behind them keys and values, `[rows, kv_width]` each.
+    pub(super) qkv: Buffer<f32>,
     /// Attention output, `[rows, q_width]`.
     pub(super) a: Buffer<f32>,
     /// Gated feed-forward activations, `[rows, intermediate]`.
@@ -77,9 +73,7 @@ impl Scratch {
         let mut scratch = Self {
             x: none()?,
             h: none()?,
-            q: none()?,
-            k: none()?,
-            v: none()?,
+            qkv: none()?,
             a: none()?,
             m: none()?,
             spare: none()?,
@@ -105,9 +99,7 @@ impl Scratch {
         for (buffer, width) in [
             (&mut self.x, config.hidden_size),
             (&mut self.h, config.hidden_size),
-            (&mut self.q, q),
-            (&mut self.k, kv),
-            (&mut self.v, kv),
+            (&mut self.qkv, q + 2 * kv),
             (&mut self.a, q),
             (&mut self.m, inner),
             (&mut self.spare, if config.biases.mlp { 2 * inner } else { 0 }),
@@ -170,9 +162,7 @@ impl Scratch {
         let floats = [
             &self.x,
             &self.h,
-            &self.q,
-            &self.k,
-            &self.v,
+            &self.qkv,
             &self.a,
             &self.m,
             &self.spare,

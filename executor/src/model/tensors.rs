@@ -1,7 +1,8 @@
 //! The weights of a decoder as device buffers, each checked against the configuration.
 //!
 //! Matrices stay in the width of the checkpoint. Large ones are copied to huge pages, which are read some 6 % faster than the
-//! checkpoint's memory map, unless the machine is short of memory; then, and where they are small, they stay in the map.
+//! checkpoint's memory map, unless the machine is short of memory; then, and where they are small, they stay in the map. The
+//! projections to queries, keys and values are always copied, to lie one below the other.
 //! Norm vectors become f32, which is exact for every width and costs nothing. Biases share the matrices' element type.
 
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use tilewright_codegen::dsl::elem::{DotInput, Elem, Float};
 use tilewright_runtime::{Buffer, HostMemory};
 
 use super::blueprint::Blueprint;
+use super::runner::device;
 use crate::config::ModelConfig;
 use crate::error::{Error, Result};
 use crate::memory;
@@ -69,10 +71,22 @@ pub(super) struct Linear<W> {
     pub(super) n_in: usize,
 }
 
+/// Several linear layers of one input, their rows one below the other, so that a decode step reads them as one.
+pub(super) struct Stacked<W> {
+    /// `[sum of n_out, n_in]`.
+    pub(super) weight: Buffer<W>,
+    /// `[sum of n_out]`.
+    pub(super) bias: Option<Buffer<W>>,
+    /// Outputs of each layer.
+    pub(super) n_out: [usize; 3],
+    pub(super) n_in: usize,
+}
+
 /// The weights of one layer.
 pub(super) struct Layer<W> {
     pub(super) attention_norm: Buffer<f32>,
-    pub(super) qkv: [Linear<W>; 3],
+    /// Queries, keys, values.
+    pub(super) qkv: Stacked<W>,
     pub(super) qk_norm: Option<[Buffer<f32>; 2]>,
     pub(super) attention_output: Linear<W>,
     pub(super) feed_forward_norm: Buffer<f32>,
@@ -144,11 +158,21 @@ impl Loader<'_> {
         let biases = config.biases;
         Ok(Layer {
             attention_norm: vector(weights, &name(blueprint.attention_norm), hidden)?,
-            qkv: [
-                linear(q_name, q, hidden, biases.qkv)?,
-                linear(k_name, kv, hidden, biases.qkv)?,
-                linear(v_name, kv, hidden, biases.qkv)?,
-            ],
+            qkv: Stacked {
+                weight: self.stacked(
+                    [q_name, k_name, v_name].map(name),
+                    "weight",
+                    [q, kv, kv],
+                    Some(hidden),
+                )?,
+                bias: if biases.qkv {
+                    Some(self.stacked([q_name, k_name, v_name].map(name), "bias", [q, kv, kv], None)?)
+                } else {
+                    None
+                },
+                n_out: [q, kv, kv],
+                n_in: hidden,
+            },
             qk_norm,
             attention_output: linear(blueprint.attention_output, hidden, q, biases.attention_output)?,
             feed_forward_norm: vector(weights, &name(blueprint.feed_forward_norm), hidden)?,
@@ -160,29 +184,53 @@ impl Loader<'_> {
         })
     }
 
+    /// Tensors of exactly the model's element type, one after the other in memory of our own.
+    fn stacked<W: WeightElem>(
+        &self,
+        stems: [String; 3],
+        part: &str,
+        n_out: [usize; 3],
+        n_in: Option<usize>,
+    ) -> Result<Buffer<W>> {
+        let mut whole = Buffer::zeros(n_out.iter().sum::<usize>() * n_in.unwrap_or(1)).map_err(device)?;
+        let mut rest = whole.as_mut_slice().map_err(device)?;
+        for (stem, n_out) in stems.iter().zip(n_out) {
+            let shape: Vec<usize> = [n_out].into_iter().chain(n_in).collect();
+            let name = format!("{stem}.{part}");
+            let mapped = in_place(&self.weights.require_dtype(&name, &shape, &[W::CHECKPOINT])?)?;
+            let (to, later) = rest.split_at_mut(mapped.len());
+            copy(&mapped, to, self.threads);
+            rest = later;
+        }
+        Ok(whole)
+    }
+
     /// A tensor of exactly the model's element type.
     fn matrix<W: WeightElem>(&self, name: &str, shape: &[usize]) -> Result<Buffer<W>> {
         let mapped = in_place(&self.weights.require_dtype(name, shape, &[W::CHECKPOINT])?)?;
         let is_large = mapped.len() * size_of::<W>() >= COPIED_BYTES;
         if is_large && self.placement == Placement::HugePages {
-            copied(&mapped, self.threads)
+            let mut copied = Buffer::zeros(mapped.len()).map_err(device)?;
+            copy(&mapped, copied.as_mut_slice().map_err(device)?, self.threads);
+            Ok(copied)
         } else {
             Ok(mapped)
         }
     }
 }
 
-/// A copy in memory of our own; the threads share the cost of its first touch.
-fn copied<W: WeightElem>(from: &Buffer<W>, threads: usize) -> Result<Buffer<W>> {
-    let mut copy = Buffer::zeros(from.len()).map_err(|e| Error::Forward(e.into()))?;
-    let part = from.len().div_ceil(threads.max(1)).max(1);
-    let to = copy.as_mut_slice().map_err(|e| Error::Forward(e.into()))?;
+/// Copies a matrix; of a large one the threads share the cost of its first touch.
+fn copy<W: WeightElem>(from: &Buffer<W>, to: &mut [W], threads: usize) {
+    let from = from.as_slice();
+    if size_of_val(from) < COPIED_BYTES {
+        return to.copy_from_slice(from);
+    }
+    let part = from.len().div_ceil(threads.max(1));
     std::thread::scope(|scope| {
-        for (to, from) in to.chunks_mut(part).zip(from.as_slice().chunks(part)) {
+        for (to, from) in to.chunks_mut(part).zip(from.chunks(part)) {
             scope.spawn(|| to.copy_from_slice(from));
         }
     });
-    Ok(copy)
 }
 
 /// A vector of any weight type, as f32.
