@@ -178,7 +178,7 @@ unsafe fn walk_groups<S: Simd, E: Elem>(
 ) {
     // Rows of weights that one group takes before the next does: few enough to stay in the first-level cache.
     let most = if S::LANES == 16 { 4 } else { 2 };
-    let some = if m <= most { n_rows } else { (16384 / w_row_bytes).clamp(1, 8) };
+    let some = if m <= most { n_rows } else { (16384 / w_row_bytes.max(1)).clamp(1, 8) };
     let mut j = 0;
     while j < n_rows {
         let some = some.min(n_rows - j);

@@ -146,6 +146,10 @@ fn streaming_dots_match_f64() {
                 (5, 17, 16),
                 (8, 10, 100),
                 (7, 3, 5),
+                (1, 5, 1100),
+                (8, 9, 1061),
+                (7, 3, 1025),
+                (3, 2, 2048),
             ] {
                 let (x_stride, w_pad, out_stride) = (k + 1, 3, n + 2);
                 let x = rng.floats(m * x_stride);
@@ -208,6 +212,29 @@ fn streaming_dots_match_f64() {
                         }
                     }
                 }
+            }
+        }
+    }
+}
+
+#[test]
+fn rows_of_x_do_not_change_each_others_bits() {
+    let (n, mut rng) = (5, Rng(24));
+    for isa in Isa::available() {
+        for (dtype, k) in [(DType::BF16, 96), (DType::BF16, 1063), (DType::F32, 700)] {
+            let x = rng.floats(8 * k);
+            let (memory, _) = weights(&mut rng, dtype, n * k);
+            let dot = |m: usize, x: &[f32]| {
+                let mut out = vec![0f32; m * n];
+                // SAFETY: the buffers hold the operands.
+                unsafe {
+                    rows_dot(isa, dtype, m, n, k, x.as_ptr(), k, memory.as_ptr(), k, out.as_mut_ptr(), n);
+                }
+                out.iter().map(|x| x.to_bits()).collect::<Vec<u32>>()
+            };
+            let alone: Vec<u32> = x.chunks(k).flat_map(|row| dot(1, row)).collect();
+            for m in 2..=8 {
+                assert_eq!(dot(m, &x), alone[..m * n], "{isa:?} {dtype}, {m} rows of {k}");
             }
         }
     }
