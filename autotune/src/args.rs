@@ -110,8 +110,9 @@ fn parse_shape(text: &str) -> Result<BTreeMap<String, i64>, String> {
         if name.is_empty() {
             return Err(format!("`{part}` has no name before `=`; write it as in m=128,n=4096"));
         }
-        if number < 1 {
-            return Err(format!("extent `{name}` should be 1 or more, found {number}"));
+        // Which extents may be 0 is the kernel's business: a prompt without a past, say.
+        if number < 0 {
+            return Err(format!("extent `{name}` should not be negative, found {number}"));
         }
         if extents.insert(name.to_owned(), number).is_some() {
             return Err(format!("extent `{name}` is given twice"));
@@ -155,7 +156,7 @@ mod tests {
         for (text, message) in [
             ("m", "`m` should be NAME=N"),
             ("m=x", "extent `m` should be a whole number, found `x`"),
-            ("m=0", "extent `m` should be 1 or more, found 0"),
+            ("m=-1", "extent `m` should not be negative, found -1"),
             ("m=1,m=2", "extent `m` is given twice"),
             ("=4", "has no name before `=`"),
         ] {

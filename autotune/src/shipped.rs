@@ -19,6 +19,11 @@ pub(crate) const SHIPPED: &[Shipped] = &[
     },
     Shipped {
         device_class: "cpu-amd-26-2-avx512-2t",
+        kernel: "attention_decode",
+        json: include_str!("../records/cpu-amd-26-2-avx512-2t/attention_decode.json"),
+    },
+    Shipped {
+        device_class: "cpu-amd-26-2-avx512-2t",
         kernel: "embedding",
         json: include_str!("../records/cpu-amd-26-2-avx512-2t/embedding.json"),
     },
