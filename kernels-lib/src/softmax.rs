@@ -16,8 +16,9 @@ pub fn softmax<T: Float, BM: Dim, N: Dim>(x: View<T, 2>, y: ViewMut<T, 2>) {
     let at = [program_id(0) * BM, scalar(0)];
     let rows = x.load_or::<(BM, N)>(at, T::from_f64(f64::NEG_INFINITY)).cast::<f32>();
     let weights = (rows - rows.max_keep::<1>().maximum(LOWEST)).exp();
-    let total = weights.sum_keep::<1>().maximum(f32::MIN_POSITIVE);
-    y.store(at, (weights / total).cast::<T>());
+    // One division a row: dividing every element would cost as much as its exponential.
+    let scale = 1.0 / weights.sum_keep::<1>().maximum(f32::MIN_POSITIVE);
+    y.store(at, (weights * scale).cast::<T>());
 }
 
 /// Rows of any length: a first pass for the largest element and the total, a second for the quotients; see [`run_long`].
