@@ -24,6 +24,11 @@ pub(crate) const SHIPPED: &[Shipped] = &[
     },
     Shipped {
         device_class: "cpu-amd-26-2-avx512-2t",
+        kernel: "attention_paged",
+        json: include_str!("../records/cpu-amd-26-2-avx512-2t/attention_paged.json"),
+    },
+    Shipped {
+        device_class: "cpu-amd-26-2-avx512-2t",
         kernel: "embedding",
         json: include_str!("../records/cpu-amd-26-2-avx512-2t/embedding.json"),
     },
