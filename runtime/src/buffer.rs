@@ -126,8 +126,10 @@ impl<T: Elem> Buffer<T> {
     /// [`RuntimeError::ReadOnly`] for lent memory.
     pub fn as_mut_slice(&mut self) -> Result<&mut [T], RuntimeError> {
         match self.storage {
-            // SAFETY: as in `as_slice`, and `&mut self` is the only access.
-            Storage::Owned(_) | Storage::Pages { .. } => Ok(unsafe { std::slice::from_raw_parts_mut(self.ptr.as_ptr(), self.len) }),
+            Storage::Owned(_) | Storage::Pages { .. } => {
+                // SAFETY: as in `as_slice`, and `&mut self` is the only access.
+                Ok(unsafe { std::slice::from_raw_parts_mut(self.ptr.as_ptr(), self.len) })
+            }
             Storage::Lent { .. } => Err(RuntimeError::ReadOnly),
         }
     }

@@ -160,13 +160,13 @@ impl Loader<'_> {
             attention_norm: vector(weights, &name(blueprint.attention_norm), hidden)?,
             qkv: Stacked {
                 weight: self.stacked(
-                    [q_name, k_name, v_name].map(name),
+                    &[q_name, k_name, v_name].map(name),
                     "weight",
                     [q, kv, kv],
                     Some(hidden),
                 )?,
                 bias: if biases.qkv {
-                    Some(self.stacked([q_name, k_name, v_name].map(name), "bias", [q, kv, kv], None)?)
+                    Some(self.stacked(&[q_name, k_name, v_name].map(name), "bias", [q, kv, kv], None)?)
                 } else {
                     None
                 },
@@ -187,7 +187,7 @@ impl Loader<'_> {
     /// Tensors of exactly the model's element type, one after the other in memory of our own.
     fn stacked<W: WeightElem>(
         &self,
-        stems: [String; 3],
+        stems: &[String; 3],
         part: &str,
         n_out: [usize; 3],
         n_in: Option<usize>,
