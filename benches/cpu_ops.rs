@@ -13,6 +13,7 @@ use std::time::Instant;
 
 use serde_json::{Map, Value, json};
 use tilewright::codegen::cpu::micro::{Isa, ceiling, gemm_f32};
+use tilewright::codegen::schedule::TargetKind;
 use tilewright::kernels::cases::{Case, CaseParams};
 use tilewright::kernels::registry;
 use tilewright::prelude::*;
@@ -191,7 +192,7 @@ enum Bound {
 
 fn schedule(case: &dyn Case, entry: &registry::Entry, params: &CaseParams) -> Schedule {
     let kernel = case.kernel();
-    let space = free_space(kernel);
+    let space = free_space(kernel, TargetKind::Cpu);
     let subject = Subject { kernel: kernel.name, source_hash: kernel.source.hash, space: &space };
     let extents: Vec<(&str, i64)> =
         entry.shape_names.iter().copied().zip(params.shape.iter().map(|&n| n as i64)).collect();
@@ -199,7 +200,7 @@ fn schedule(case: &dyn Case, entry: &registry::Entry, params: &CaseParams) -> Sc
         bucket.with_option(name, params.options.get(*name).map_or(values[0], String::as_str))
     });
     let lookup = Library::for_user().lookup(&subject, &bucket, &Fingerprint::host_cpu());
-    lookup.schedule().map_or_else(|| kernel.default.clone(), |free| complete(kernel, free))
+    lookup.schedule().map_or_else(|| kernel.default.clone(), |free| complete(kernel, TargetKind::Cpu, free))
 }
 
 /// The matrix micro-kernel on operands that stay in cache, one core.

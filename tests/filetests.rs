@@ -1,31 +1,38 @@
 //! Text in, text out: each `.tile` file under `tests/filetests` has a snapshot beside it.
 //!
 //! The folder says what is done with the file: `parse` prints it anew, `verify` shows the errors under the lines they are
-//! about, `passes/<pass>` runs one pass, `passes/pipeline` all of them. Every legal function on the way must survive printing
-//! and parsing unchanged. After a change, `INSTA_UPDATE=always cargo test --test filetests` rewrites the snapshots;
+//! about, `passes/<pass>` runs one pass, `passes/pipeline` all of them, `gpu` lowers to the GPU level. `gpu-parse` and
+//! `gpu-verify` do for `.gpu` files what `parse` and `verify` do. Every legal function on the way must survive printing and
+//! parsing unchanged. After a change, `INSTA_UPDATE=always cargo test --test filetests` rewrites the snapshots;
 //! read the difference.
 
+use std::cell::RefCell;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use tilewright_codegen::gpu::verify::render_errors as render_gpu_errors;
+use tilewright_codegen::gpu::{self, ArgFacts, GpuFunc};
 use tilewright_codegen::ir::docs::{STATEMENTS, STRUCTURAL, ops_markdown};
 use tilewright_codegen::ir::verify::{render_errors, verify};
 use tilewright_codegen::ir::walk::renumber_values;
-use tilewright_codegen::ir::{ArgOp, BinaryOp, DType, Func, ReduceOp, UnaryOp, parse, print};
+use tilewright_codegen::ir::{ArgOp, BinaryOp, DType, Func, ReduceOp, UnaryOp, ViewFacts, parse, print};
 use tilewright_codegen::passes::{PIPELINE, PassCx, run_pipeline};
+use tilewright_codegen::schedule::Schedule;
+use tilewright_codegen::target::GpuTarget;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// The `.tile` files of a folder, by name.
+/// The files of a folder that end in `.tile`, or in `.gpu` where the folder is of that level, by name.
 fn files(kind: &str) -> Vec<PathBuf> {
+    let ending = if kind.starts_with("gpu-") { "gpu" } else { "tile" };
     let folder = root().join("tests/filetests").join(kind);
     let entries = fs::read_dir(&folder).unwrap_or_else(|e| panic!("reading {}: {e}", folder.display()));
     let mut files: Vec<PathBuf> =
-        entries.map(|e| e.unwrap().path()).filter(|p| p.extension().is_some_and(|e| e == "tile")).collect();
+        entries.map(|e| e.unwrap().path()).filter(|p| p.extension().is_some_and(|e| e == ending)).collect();
     files.sort();
-    assert!(!files.is_empty(), "{} should hold .tile files", folder.display());
+    assert!(!files.is_empty(), "{} should hold .{ending} files", folder.display());
     files
 }
 
@@ -129,6 +136,72 @@ fn pipeline() {
         run_pipeline(&mut func, &PassCx::default()).expect("the result should be legal");
         assert_eq!(printed(&func), once, "a second run should find nothing more to do");
         once
+    });
+}
+
+/// The text of a function of the GPU level that must survive printing and parsing.
+fn gpu_printed(func: &GpuFunc) -> String {
+    let text = gpu::print(func);
+    let again = gpu::parse(&text).unwrap_or_else(|e| panic!("what was printed should parse: {e}\n{text}"));
+    assert_eq!(&again, func, "printing and parsing should change nothing:\n{text}");
+    text
+}
+
+/// The number after `word` in the first line of a file.
+fn knob(text: &str, word: &str) -> Option<i64> {
+    let mut words = text.lines().next()?.split_whitespace().skip_while(|w| *w != word);
+    words.nth(1)?.parse().ok()
+}
+
+#[test]
+fn gpu_parse_and_print() {
+    check("gpu-parse", |text| match gpu::parse(text) {
+        Ok(func) => gpu_printed(&func),
+        Err(error) => {
+            let line = text.lines().nth(error.line - 1).unwrap_or_default();
+            format!("{error}\n{line}\n{:>1$}", "^", error.column)
+        }
+    });
+}
+
+#[test]
+fn gpu_verify_and_report() {
+    check("gpu-verify", |text| {
+        let func = gpu::parse(text).unwrap_or_else(|e| panic!("{e}\n{text}"));
+        let target = GpuTarget::from_arch(&func.arch).expect("the file should name a target");
+        assert_eq!(func.name.starts_with("legal"), gpu::verify(&func, target).is_ok(), "{text}");
+        render_gpu_errors(&func, target).unwrap_or_else(|| gpu_printed(&func))
+    });
+}
+
+/// The first line says for what: `// target sm_80 warps 4 stages 2 divisible 16`.
+#[test]
+fn gpu_lowering() {
+    check("gpu", |text| {
+        let func = legal(text);
+        let arch =
+            text.lines().next().and_then(|l| l.strip_prefix("// target ")).expect("a target should be named");
+        let arch = arch.split_whitespace().next().unwrap_or_default();
+        let target = GpuTarget::from_arch(arch).expect("the target should exist");
+        let schedule = ["warps", "stages"].into_iter().fold(Schedule::default(), |schedule, word| {
+            knob(text, word).map_or(schedule.clone(), |n| schedule.with(word, n))
+        });
+        let divisible = knob(text, "divisible").map_or(1, |n| n as u32);
+        let facts = ArgFacts { facts: ViewFacts { contiguous: true, divisible }, is_small: true };
+        let args = vec![facts; func.params.len()];
+        let stages = RefCell::new(Vec::new());
+        let observer = |stage: &str, func: &GpuFunc| {
+            stages.borrow_mut().push(stage.to_owned());
+            Some(gpu::parse(&gpu_printed(func)).expect("what was printed should parse"))
+        };
+        let passes = gpu::passes::PassCx { observer: Some(&observer) };
+        let lowered = gpu::lower_observed(&func, &schedule, target, &args, &passes)
+            .unwrap_or_else(|e| panic!("the file should lower:\n{e}"));
+        let wanted: Vec<&str> =
+            std::iter::once(gpu::passes::INPUT).chain(gpu::passes::PIPELINE.iter().map(|p| p.name)).collect();
+        assert_eq!(stages.into_inner(), wanted);
+        assert_eq!(render_gpu_errors(&lowered, target), None);
+        gpu_printed(&lowered)
     });
 }
 

@@ -23,6 +23,17 @@ pub(crate) enum Command {
     Tune(Tune),
     /// Show the records that apply to this machine
     Show(Show),
+    /// Check the declared configurations of a kernel against its reference, on a simulated GPU for one
+    Verify(Verify),
+    /// Show what this machine has for GPUs, what is missing, and what to install
+    Doctor(DoctorArgs),
+}
+
+#[derive(ClapArgs, Debug)]
+pub(crate) struct DoctorArgs {
+    /// Print JSON instead of text
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(ClapArgs, Debug)]
@@ -39,7 +50,7 @@ pub(crate) struct Tune {
     #[arg(long = "option", value_name = "NAME=VALUE", value_parser = parse_option)]
     pub options: Vec<(String, String)>,
     /// Device to tune on
-    #[arg(long, value_enum, default_value_t = DeviceKind::Cpu)]
+    #[arg(long, value_name = "cpu|sim[:ARCH]|cuda[:N]", default_value = "cpu")]
     pub device: DeviceKind,
     /// Seconds for the whole command
     #[arg(long, value_name = "SECONDS", default_value_t = 60.0, value_parser = parse_budget)]
@@ -66,17 +77,54 @@ pub(crate) struct Show {
     /// Kernel to show; without it, all
     pub kernel: Option<String>,
     /// Device whose records to show
-    #[arg(long, value_enum, default_value_t = DeviceKind::Cpu)]
+    #[arg(long, value_name = "cpu|sim[:ARCH]|cuda[:N]", default_value = "cpu")]
     pub device: DeviceKind,
     /// Folder of records to read instead of your own
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
 }
 
-#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(ClapArgs, Debug)]
+pub(crate) struct Verify {
+    /// Kernel to check, or `all`
+    pub kernel: String,
+    /// Extents of the problem, such as `m=128,n=4096`; without it, a small shape of the kernel's own
+    #[arg(long, value_name = "NAME=N,...", value_parser = parse_shape)]
+    pub shape: Option<BTreeMap<String, i64>>,
+    /// Element type; without it, the first that the kernel supports
+    #[arg(long)]
+    pub dtype: Option<String>,
+    /// Device whose configurations to check: cpu, sim or sim:ARCH
+    #[arg(long, default_value = "sim")]
+    pub device: String,
+    /// Most configurations per kernel; more are sampled, the corners of the space first
+    #[arg(long, value_name = "N", default_value_t = 16)]
+    pub limit: usize,
+}
+
+/// A kind of device.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum DeviceKind {
-    /// This machine's processor
+    /// This machine's processor.
     Cpu,
+    /// A simulated GPU.
+    Sim,
+    /// A CUDA device.
+    Cuda,
+}
+
+impl std::str::FromStr for DeviceKind {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once(':').unwrap_or((text, "")) {
+            ("cpu", "") => Ok(Self::Cpu),
+            ("sim", _) => Ok(Self::Sim),
+            ("cuda", "") => Ok(Self::Cuda),
+            ("cuda", n) if n.parse::<u32>().is_ok() => Ok(Self::Cuda),
+            _ => Err("possible values: cpu, sim, sim:ARCH, cuda, cuda:N".to_owned()),
+        }
+    }
 }
 
 #[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]

@@ -17,7 +17,7 @@ use tilewright_autotune::report;
 use tilewright_autotune::tune::{Event, Outcome, TuneConfig, tune};
 
 use crate::args::{Args, Command, DeviceKind, Show, Tune};
-use crate::resolve;
+use crate::{doctor, resolve, verify};
 
 /// The world around a command.
 pub(crate) struct Context<'a> {
@@ -37,6 +37,8 @@ pub(crate) fn run(args: &Args, cx: &Context<'_>, out: &mut dyn Write) -> Result<
         Command::List => list(cx, out),
         Command::Tune(tune) => tune_all(tune, cx, out),
         Command::Show(show) => show_records(show, cx, out),
+        Command::Verify(args) => verify::verify(args, out),
+        Command::Doctor(args) => doctor::doctor(args, out),
     }
 }
 
@@ -65,6 +67,10 @@ fn list(cx: &Context<'_>, out: &mut dyn Write) -> Result<()> {
 fn show_records(show: &Show, cx: &Context<'_>, out: &mut dyn Write) -> Result<()> {
     let device = match show.device {
         DeviceKind::Cpu => &cx.device,
+        DeviceKind::Sim | DeviceKind::Cuda => {
+            writeln!(out, "no schedule has been recorded on a GPU; the default schedules for GPUs serve")?;
+            return Ok(());
+        }
     };
     writeln!(out, "device: {}", device.describe())?;
     let Some(class) = device.class() else {
@@ -102,6 +108,12 @@ fn tune_all(args: &Tune, cx: &Context<'_>, out: &mut dyn Write) -> Result<()> {
     }
     let device = match args.device {
         DeviceKind::Cpu => &cx.device,
+        DeviceKind::Sim => bail!(
+            "a simulated GPU measures nothing: it executes the GPU's code on the CPU; `autotune verify` checks configurations on it"
+        ),
+        DeviceKind::Cuda => {
+            bail!("schedules are not timed on CUDA devices yet; the default schedules for GPUs serve")
+        }
     };
     let mut jobs = Vec::new();
     for family in resolve::families(cx.families, &args.kernel)? {

@@ -125,6 +125,12 @@ fn mistakes_are_named_with_a_suggestion() {
         (&["tune", "bowl", "--option", "layout=mk"], "no value `mk`; did you mean `nk`"),
         (&["tune", "all", "--shape", "m=1,n=1"], "--shape needs one kernel"),
         (&["tune", "bowl", "--device", "gpu"], "possible values: cpu"),
+        (&["tune", "bowl", "--device", "sim"], "a simulated GPU measures nothing"),
+        (&["tune", "bowl", "--device", "cuda:0"], "not timed on CUDA devices yet"),
+        (&["verify", "softmux"], "did you mean `softmax`?"),
+        (&["verify", "softmax", "--device", "abacus"], "unknown device `abacus`"),
+        (&["verify", "softmax", "--device", "cpu", "--dtype", "f23"], "no dtype `f23`"),
+        (&["verify", "all", "--shape", "m=1"], "--shape needs one kernel"),
         (&["tune", "bowl", "--budget", "0"], "more than 0 seconds"),
         (&["tune"], "<KERNEL>"),
     ] {
@@ -159,4 +165,14 @@ fn a_refused_file_is_shown_as_refused() {
     let (text, result) = autotune(&["show", "--out", folder(&root)]);
     assert_eq!(result, Ok(()));
     assert!(text.contains("refused: field `source_hash`"), "{text}");
+}
+
+#[test]
+fn configurations_are_verified_against_the_reference() {
+    let (text, result) = autotune(&["verify", "softmax", "--device", "cpu", "--limit", "4"]);
+    assert_eq!(result, Ok(()), "{text}");
+    assert!(
+        text.contains("0 wrong on cpu") && text.lines().filter(|l| l.starts_with("softmax")).count() > 1,
+        "{text}"
+    );
 }

@@ -3,12 +3,13 @@
 //! Some dimensions of a kernel are fixed by the problem (a head size, a row's length, the rows of a decode step). They are no part of
 //! what is searched or recorded: [`free_space`] is the space without them, one and the same for every bucket of a kernel, and
 //! a candidate runs with the problem's own values added. Which points are legal may depend on the fixed dimensions, so
-//! that is decided when a candidate is prepared.
+//! that is decided when a candidate is prepared. CPUs and GPUs have spaces of their own: [`free_space`] and [`complete`] are told
+//! which kind of device is meant.
 
 use std::cell::RefCell;
 
 use tilewright_codegen::kernel::Kernel;
-use tilewright_codegen::schedule::{Schedule, Space};
+use tilewright_codegen::schedule::{Schedule, Space, TargetKind, Tuning};
 use tilewright_kernels::cases::{Case, CaseParams};
 use tilewright_kernels::registry::{self, Entry};
 use tilewright_runtime::{Device, Stream};
@@ -28,8 +29,9 @@ fn is_fixed(kernel: &str, knob: &str) -> bool {
 
 /// The part of a kernel's space that records speak of.
 #[must_use]
-pub fn free_space(kernel: &Kernel) -> Space {
-    let knobs = kernel.knobs.knobs.iter().filter(|k| !is_fixed(kernel.name, k.name)).cloned().collect();
+pub fn free_space(kernel: &Kernel, kind: TargetKind) -> Space {
+    let Space { mut knobs, .. } = kernel.tuning(kind).knobs;
+    knobs.retain(|k| !is_fixed(kernel.name, k.name));
     Space { knobs, ..Space::default() }
 }
 
@@ -39,36 +41,44 @@ fn free_part(kernel: &Kernel, schedule: &Schedule) -> Schedule {
     Schedule { knobs: knobs.map(|(name, value)| (name.clone(), *value)).collect() }
 }
 
-/// `kernel`'s default with the free knobs of a record.
+/// `kernel`'s default for a kind of device with the free knobs of a record.
 #[must_use]
-pub fn complete(kernel: &Kernel, free: &Schedule) -> Schedule {
-    let mut schedule = kernel.default.clone();
+pub fn complete(kernel: &Kernel, kind: TargetKind, free: &Schedule) -> Schedule {
+    let mut schedule = kernel.tuning(kind).default;
     schedule.knobs.extend(free.knobs.iter().map(|(name, value)| (name.clone(), *value)));
     schedule
 }
 
-/// Every kernel that can be tuned, in the order of the registry.
+/// Every kernel that can be tuned on a CPU, in the order of the registry.
 #[must_use]
 pub fn families() -> Vec<Box<dyn Family>> {
+    families_for(TargetKind::Cpu)
+}
+
+/// Every kernel that can be tuned on a kind of device, in the order of the registry.
+#[must_use]
+pub fn families_for(kind: TargetKind) -> Vec<Box<dyn Family>> {
     registry::all()
         .iter()
-        .filter_map(|entry| Some(Box::new(Registered::new(entry)?) as Box<dyn Family>))
+        .filter_map(|entry| Some(Box::new(Registered::new(entry, kind)?) as Box<dyn Family>))
         .collect()
 }
 
 /// A kernel of the registry with at least one free knob.
 struct Registered {
     entry: &'static Entry,
+    kind: TargetKind,
     source_hash: u64,
     space: Space,
 }
 
 impl Registered {
-    fn new(entry: &'static Entry) -> Option<Self> {
+    fn new(entry: &'static Entry, kind: TargetKind) -> Option<Self> {
         let smallest = entry.test_shapes.first()?;
         let case = entry.case(&CaseParams::new(entry.dtypes.first()?, smallest)).ok()?;
-        let space = free_space(case.kernel());
-        (!space.knobs.is_empty()).then(|| Self { entry, source_hash: case.kernel().source.hash, space })
+        let space = free_space(case.kernel(), kind);
+        let source_hash = case.kernel().tuning(kind).source_hash;
+        (!space.knobs.is_empty()).then_some(Self { entry, kind, source_hash, space })
     }
 
     fn bucket_of(&self, dtype: &str, shape: &[usize]) -> Bucket {
@@ -133,6 +143,7 @@ impl Family for Registered {
             case = self.entry.case(&params).map_err(|e| e.to_string())?;
         }
         let kernel = case.kernel().clone();
+        let tuning = kernel.tuning(self.kind);
         Ok(Box::new(Opened {
             bucket: bucket.clone(),
             source_hash: self.source_hash,
@@ -140,6 +151,8 @@ impl Family for Registered {
             flops: case.flops(),
             bytes: case.bytes(),
             kernel,
+            tuning,
+            kind: self.kind,
             case: RefCell::new(case),
             stream: Device::cpu(0).stream(),
         }))
@@ -154,6 +167,8 @@ struct Opened {
     flops: f64,
     bytes: f64,
     kernel: Kernel,
+    tuning: Tuning,
+    kind: TargetKind,
     case: RefCell<Box<dyn Case>>,
     stream: Stream,
 }
@@ -168,7 +183,7 @@ impl Problem for Opened {
     }
 
     fn default_schedule(&self) -> Schedule {
-        free_part(&self.kernel, &self.kernel.default)
+        free_part(&self.kernel, &self.tuning.default)
     }
 
     fn flops(&self) -> f64 {
@@ -180,8 +195,8 @@ impl Problem for Opened {
     }
 
     fn prepare<'a>(&'a self, schedule: &Schedule) -> Result<Box<dyn Candidate + 'a>, Invalid> {
-        let schedule = complete(&self.kernel, schedule);
-        if !(self.kernel.knobs.legal)(&schedule) {
+        let schedule = complete(&self.kernel, self.kind, schedule);
+        if !(self.tuning.knobs.legal)(&schedule) {
             return Err(Invalid::Specialise("not a legal point at this shape".to_owned()));
         }
         self.kernel.specialise(&schedule).map_err(|e| Invalid::Specialise(e.to_string()))?;
@@ -214,16 +229,18 @@ mod tests {
 
     #[test]
     fn every_default_is_a_point_of_the_free_space() {
-        let families = families();
-        assert!(families.len() > 8, "{} kernels", families.len());
-        for entry in registry::all() {
-            let Some(family) = Registered::new(entry) else { continue };
+        assert!(families().len() > 8, "{} kernels", families().len());
+        for (entry, kind) in
+            registry::all().iter().flat_map(|e| [TargetKind::Cpu, TargetKind::Gpu].map(|kind| (e, kind)))
+        {
+            let Some(family) = Registered::new(entry, kind) else { continue };
             for shape in entry.tune_shapes.iter().filter(|s| s.iter().product::<usize>() < 1 << 22) {
                 let bucket = family.bucket_of(entry.dtypes[0], shape);
                 let problem = family.problem(&bucket, 1).unwrap_or_else(|e| panic!("{}: {e}", entry.name));
                 let default = problem.default_schedule();
-                assert!(problem.subject().space.contains(&default), "{} at {bucket}: {default}", entry.name);
-                assert!(problem.prepare(&default).is_ok(), "{} at {bucket}: {default}", entry.name);
+                let what = || format!("{} at {bucket} on {kind:?}: {default}", entry.name);
+                assert!(problem.subject().space.contains(&default), "{}", what());
+                assert!(problem.prepare(&default).is_ok(), "{}", what());
             }
         }
     }

@@ -2,7 +2,9 @@
 
 mod args;
 mod commands;
+mod doctor;
 mod resolve;
+mod verify;
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;

@@ -18,7 +18,7 @@ use crate::error::LaunchError;
 use crate::ir::verify::verify;
 use crate::ir::{DType, Func, ViewFacts, builder};
 use crate::launch::Arg;
-use crate::schedule::{Schedule, Space};
+use crate::schedule::{Schedule, Space, TargetKind, Tuning};
 
 pub use key::{Comptime, KeyHasher, hash_comptime, launch_key};
 pub use names::LetName;
@@ -41,10 +41,12 @@ pub struct Kernel {
     pub tunables: &'static [&'static str],
     /// Comptime parameters and their values as text.
     pub comptime: Vec<(&'static str, String)>,
-    /// The declared search space: dimensions, tunables, then the target's knobs.
+    /// The search space for CPUs: dimensions, tunables, then the target's knobs.
     pub knobs: Space,
-    /// The schedule when nobody tuned.
+    /// The schedule for CPUs when nobody tuned.
     pub default: Schedule,
+    /// The search space and default for GPUs.
+    pub gpu: Tuning,
     /// Where and what the author wrote.
     pub source: Source,
     /// The author's variables, for readable IR.
@@ -108,7 +110,7 @@ pub struct Source {
     pub column: u32,
     /// The function without attributes and comments.
     pub text: &'static str,
-    /// FNV-1a of the tokens of attribute and function.
+    /// FNV-1a of the tokens of attribute and function, without what is declared for GPUs alone.
     pub hash: u64,
 }
 
@@ -212,16 +214,36 @@ impl Kernel {
         .into()
     }
 
+    /// What may be tuned on a kind of target, where tuning starts, and the hash that its records carry.
+    #[must_use]
+    pub fn tuning(&self, kind: TargetKind) -> Tuning {
+        match kind {
+            TargetKind::Cpu => Tuning {
+                knobs: self.knobs.clone(),
+                default: self.default.clone(),
+                source_hash: self.source.hash,
+            },
+            TargetKind::Gpu => self.gpu.clone(),
+        }
+    }
+
+    /// [`Kernel::configurations_for`] CPUs.
+    #[must_use]
+    pub fn configurations(&self, limit: usize) -> Vec<Schedule> {
+        self.configurations_for(TargetKind::Cpu, limit)
+    }
+
     /// The default schedule and the legal points of the space, or a deterministic sample of them that has at most `limit`
     /// points and begins with the legal corners. Knobs outside the space keep their default.
     #[must_use]
-    pub fn configurations(&self, limit: usize) -> Vec<Schedule> {
-        let mut all = vec![self.default.clone()];
-        for mut point in sample::legal_points(&self.knobs, limit) {
-            for (knob, &value) in &self.default.knobs {
+    pub fn configurations_for(&self, kind: TargetKind, limit: usize) -> Vec<Schedule> {
+        let Tuning { knobs, default, .. } = self.tuning(kind);
+        let mut all = vec![default.clone()];
+        for mut point in sample::legal_points(&knobs, limit) {
+            for (knob, &value) in &default.knobs {
                 point.knobs.entry(knob.clone()).or_insert(value);
             }
-            if point != self.default {
+            if point != default {
                 all.push(point);
             }
         }
@@ -287,14 +309,23 @@ fn unique(Diagnostics(all): Diagnostics) -> Diagnostics {
     Diagnostics(kept)
 }
 
-/// Specialises every declared configuration of the kernels: the test that `#[kernel]` generates.
+/// Specialises every declared configuration of the kernels, for CPUs and GPUs: the test that `#[kernel]` generates.
 ///
 /// # Panics
 /// If one does not specialise; the message has all diagnostics.
 pub fn specialise_all(kernels: &[Kernel]) {
     let mut failures = Vec::new();
     for kernel in kernels {
-        for schedule in kernel.configurations(TESTED_POINTS) {
+        for kind in [TargetKind::Cpu, TargetKind::Gpu] {
+            let Tuning { knobs, default, .. } = kernel.tuning(kind);
+            if !(knobs.legal)(&default) {
+                failures
+                    .push(format!("{}: the default \"{default}\" for {kind:?} is not legal", kernel.name));
+            }
+        }
+        let declared =
+            [TargetKind::Cpu, TargetKind::Gpu].map(|k| kernel.configurations_for(k, TESTED_POINTS));
+        for schedule in declared.into_iter().flatten() {
             if let Err(diagnostics) = kernel.specialise(&schedule) {
                 failures
                     .push(format!("{} with {schedule} {:?}:\n{diagnostics}", kernel.name, kernel.comptime));

@@ -5,16 +5,20 @@
 
 pub mod analysis;
 pub mod cpu;
+pub mod cuda;
 pub mod diag;
 pub mod dsl;
 pub mod error;
+pub mod gpu;
 pub mod ir;
 pub mod kernel;
 pub mod launch;
+pub mod layout;
 #[doc(hidden)]
 pub mod macro_support;
 pub mod passes;
 pub mod schedule;
+pub mod target;
 pub mod tensor;
 
 /// What a kernel author imports.

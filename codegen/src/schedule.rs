@@ -1,4 +1,4 @@
-//! Schedules and search spaces: the knobs of a kernel as data.
+//! Schedules, search spaces and what they are for: the knobs of a kernel as data.
 //!
 //! A [`Schedule`] never changes what a kernel means, only how it runs. Knobs are named integers: the kernel's tile extents
 //! and declared tunables first, then the target's own (`stages`, `warps`, ...), which a target that has no use for them ignores.
@@ -101,9 +101,57 @@ impl Space {
         (self.legal)(&schedule).then_some(schedule)
     }
 
+    /// The legal point with the fewest values other than those of `wanted`, the first in grid order of several; `None` when
+    /// no point is legal.
+    #[must_use]
+    pub fn nearest(&self, wanted: &Schedule) -> Option<Schedule> {
+        let changed = |p: &Schedule| p.knobs.iter().filter(|(k, v)| wanted.knobs.get(*k) != Some(*v)).count();
+        self.points().min_by_key(changed)
+    }
+
     /// Every legal point, in grid order.
     pub fn points(&self) -> impl Iterator<Item = Schedule> + '_ {
         (0..self.grid_len()).filter_map(|i| self.point(i))
+    }
+}
+
+/// What kind of target a schedule is for: what fits a cache does not fit registers.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum TargetKind {
+    /// Tiles live in the caches of a core.
+    Cpu,
+    /// Tiles live in the registers of the warps of a block, and in shared memory.
+    Gpu,
+}
+
+/// What may be tuned on a kind of target, and from where tuning starts.
+#[derive(Clone, Debug)]
+pub struct Tuning {
+    /// The search space: dimensions, tunables, then the target's knobs.
+    pub knobs: Space,
+    /// The schedule when nobody tuned.
+    pub default: Schedule,
+    /// FNV-1a of the function and what of its attribute matters to this kind of target; records of tuning carry it.
+    pub source_hash: u64,
+}
+
+impl Tuning {
+    /// A space with its default. Where the rule, which may look at element types, refuses the default, the nearest legal point
+    /// takes its place.
+    #[must_use]
+    pub fn new(knobs: Space, default: Schedule, source_hash: u64) -> Self {
+        let mut tuning = Self { knobs, default, source_hash };
+        tuning.settle();
+        tuning
+    }
+
+    /// Makes the default legal again: by the nearest legal point where there is one.
+    pub fn settle(&mut self) {
+        if !(self.knobs.legal)(&self.default)
+            && let Some(nearest) = self.knobs.nearest(&self.default)
+        {
+            self.default.knobs.extend(nearest.knobs);
+        }
     }
 }
 
@@ -121,6 +169,10 @@ mod tests {
         assert!(!space.contains(&Schedule::new(&[("a", 2), ("b", 3)])), "not legal");
         assert!(!space.contains(&Schedule::new(&[("a", 1)])), "a knob is missing");
         assert!(!space.contains(&Schedule::new(&[("a", 1), ("b", 4)])), "not a value");
+        let near = |a, b| space.nearest(&Schedule::new(&[("a", a), ("b", b)])).map(|p| p.to_string());
+        assert_eq!(near(4, 5).as_deref(), Some("a=4 b=5"), "legal itself");
+        assert_eq!(near(2, 5).as_deref(), Some("a=1 b=5"), "one change, the first of two");
+        assert_eq!(Space { legal: |_| false, ..space.clone() }.nearest(&Schedule::default()), None);
         let huge = Space { knobs: vec![Knob { name: "a", values: vec![0; 1 << 20] }; 5], ..Space::default() };
         assert_eq!(huge.grid_len(), usize::MAX);
     }

@@ -147,10 +147,41 @@ impl<'a, T: Elem, const R: usize> TensorMut<'a, T, R> {
         TensorMut { ptr: self.ptr, dims: self.dims, strides: self.strides, memory: PhantomData }
     }
 
+    /// The same memory, given up for writing.
+    #[must_use]
+    pub const fn into_ref(self) -> TensorRef<'a, T, R> {
+        TensorRef { ptr: self.ptr, dims: self.dims, strides: self.strides, memory: PhantomData }
+    }
+
     /// The same memory, to read.
     #[must_use]
     pub const fn as_ref(&self) -> TensorRef<'_, T, R> {
         TensorRef { ptr: self.ptr, dims: self.dims, strides: self.strides, memory: PhantomData }
+    }
+}
+
+impl<'a, T: Elem> TensorMut<'a, T, 1> {
+    /// The first `at` elements, and those behind them.
+    ///
+    /// # Errors
+    /// If there are not as many.
+    pub fn split_at(self, at: usize) -> Result<(Self, Self), LaunchError> {
+        let Self { ptr, dims: [len], strides, memory } = self;
+        if at > len {
+            return Err(LaunchError::SliceLength { dims: vec![at], expected: at, found: len });
+        }
+        let part = |ptr, len| Self { ptr, dims: [len], strides, memory };
+        Ok((part(ptr, at), part(ptr.wrapping_offset(at as isize * strides[0]), len - at)))
+    }
+
+    /// The same elements in row-major order of other extents.
+    ///
+    /// # Errors
+    /// If there are not exactly as many elements as the extents say.
+    pub fn reshaped<const R: usize>(self, dims: [usize; R]) -> Result<TensorMut<'a, T, R>, LaunchError> {
+        check_length(self.dims[0], &dims)?;
+        let strides = row_major(dims).map(|stride| stride * self.strides[0]);
+        Ok(TensorMut { ptr: self.ptr, dims, strides, memory: self.memory })
     }
 }
 

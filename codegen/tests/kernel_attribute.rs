@@ -7,6 +7,7 @@ use tilewright_codegen::ir::StmtKind;
 use tilewright_codegen::kernel::{Launch, ParamKind};
 use tilewright_codegen::launch::Arg;
 use tilewright_codegen::prelude::*;
+use tilewright_codegen::schedule::TargetKind;
 
 /// `y = x w scale`, or with `w` transposed.
 #[kernel(
@@ -108,6 +109,43 @@ fn a_kernel_describes_itself() {
     assert_ne!(kernel.id, matmul::kernel::<f16>(false).id);
     assert_ne!(kernel.id, matmul::kernel::<f32>(true).id);
     assert_eq!(kernel.id, matmul::kernel::<f16>(true).id);
+}
+
+#[kernel(
+    space(BM: [64, 128], BN: [32, 64], unroll: [1, 2]),
+    knobs(stages: [1, 2]),
+    default(BM = 128, BN = 64, unroll = 2),
+    legal = |s| BM + BN > 64,
+    gpu(space(BM: [16, 32]), knobs(warps: [2, 8]), default(BM = 32, warps = 8, stages = 2), legal = |s| BM * BN <= 512 * warps),
+)]
+fn two_targets<BM: Dim, BN: Dim>(x: View<f32, 2>, y: ViewMut<f32, 2>, unroll: i32) {
+    for i in 0..unroll {
+        y.store([i, 0], x.load::<(BM, BN)>([i, 0]));
+    }
+}
+
+#[test]
+fn gpus_have_a_space_of_their_own() {
+    let kernel = two_targets::kernel();
+    let gpu = kernel.tuning(TargetKind::Gpu);
+    assert_eq!(kernel.default.to_string(), "BM=128 BN=64 stages=1 unroll=2");
+    assert_eq!(gpu.default.to_string(), "BM=32 BN=64 stages=2 unroll=2 warps=8");
+    let axes: Vec<(&str, &[i64])> = gpu.knobs.knobs.iter().map(|k| (k.name, k.values.as_slice())).collect();
+    let inherited: [(&str, &[i64]); 3] = [("BN", &[32, 64]), ("unroll", &[1, 2]), ("stages", &[1, 2])];
+    assert_eq!(axes[..2], [("BM", &[16, 32][..]), inherited[0]]);
+    assert_eq!(axes[2..], [inherited[1], ("warps", &[2, 8]), inherited[2]]);
+    // 32 x 64 on 2 warps is out, for both values of `unroll` and of `stages`.
+    assert_eq!(gpu.knobs.points().count(), 2 * 2 * 2 * 2 * 2 - 4);
+    let cpu = kernel.tuning(TargetKind::Cpu);
+    assert_eq!((cpu.knobs.points().count(), cpu.default), (16, kernel.default.clone()));
+    assert_ne!(cpu.source_hash, gpu.source_hash);
+    let tested = kernel.configurations_for(TargetKind::Gpu, 200);
+    assert!(tested.iter().all(|s| kernel.specialise(s).is_ok()) && tested.len() == 28, "{}", tested.len());
+
+    let plain = matmul::kernel::<f16>(true);
+    assert_eq!(plain.gpu.default, plain.default.clone().with("warps", 4));
+    assert_eq!(plain.gpu.knobs.points().count(), plain.knobs.points().count());
+    assert_eq!(plain.gpu.source_hash, plain.source.hash);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use proc_macro2::{Ident, Span, TokenStream, TokenTree};
 use quote::ToTokens;
 use syn::{GenericParam, ReturnType, Type};
 
-use crate::ast::{Axis, GenericKind, Kernel, ParamKind};
+use crate::ast::{Axis, GenericKind, Kernel, ParamKind, Tuning};
 use crate::errors::{Errors, nearest};
 use crate::source::duplicates;
 
@@ -12,8 +12,14 @@ use crate::source::duplicates;
 pub(crate) fn check_kernel(kernel: &Kernel, errors: &mut Errors) {
     check_signature(&kernel.item.sig, errors);
     check_params(kernel, errors);
-    check_space(kernel, errors);
-    check_default(kernel, errors);
+    let cpu = &kernel.options.tuning;
+    check_space(kernel, cpu, errors);
+    check_default(kernel, cpu, cpu, errors);
+    check_complete(kernel, errors);
+    if let Some(gpu) = &kernel.options.gpu {
+        check_space(kernel, gpu, errors);
+        check_default(kernel, gpu, &kernel.gpu_tuning(), errors);
+    }
     check_instances(kernel, errors);
     check_facts(kernel, errors);
 }
@@ -105,11 +111,10 @@ fn is_integer(ty: &Type) -> bool {
     matches!(ty, Type::Path(p) if INTEGERS.iter().any(|i| p.path.is_ident(i)))
 }
 
-fn check_space(kernel: &Kernel, errors: &mut Errors) {
+fn check_space(kernel: &Kernel, tuning: &Tuning, errors: &mut Errors) {
     let dims = kernel.dims();
     let params: Vec<&Ident> = kernel.tunables().map(|p| &p.name).collect();
-    let options = &kernel.options;
-    for axis in &options.space {
+    for axis in &tuning.space {
         let name = &axis.name;
         if dims.contains(name) {
             check_extents(axis, errors);
@@ -133,7 +138,7 @@ fn check_space(kernel: &Kernel, errors: &mut Errors) {
             );
         }
     }
-    for knob in &options.knobs {
+    for knob in &tuning.knobs {
         let name = &knob.name;
         if dims.contains(name) || kernel.params.iter().any(|p| p.name == *name) {
             errors.at(
@@ -142,10 +147,10 @@ fn check_space(kernel: &Kernel, errors: &mut Errors) {
             );
         }
     }
-    for twice in duplicates(options.space.iter().chain(&options.knobs).map(|a| &a.name)) {
+    for twice in duplicates(tuning.axes().map(|a| &a.name)) {
         errors.at(twice.span(), format!("`{twice}` is listed twice in the search space"));
     }
-    if let Some(legal) = &options.legal
+    if let Some(legal) = &tuning.legal
         && legal.inputs.len() != 1
     {
         errors.on(legal, "`legal` takes one argument, the schedule: `legal = |s| BM * BN <= 16384`");
@@ -159,18 +164,16 @@ fn check_extents(axis: &Axis, errors: &mut Errors) {
     }
 }
 
-fn check_default(kernel: &Kernel, errors: &mut Errors) {
-    let options = &kernel.options;
-    let own: Vec<Ident> =
-        kernel.dims().into_iter().chain(kernel.tunables().map(|p| p.name.clone())).collect();
+/// Checks the default that `tuning` declares; `all` has the axes that the values must be on.
+fn check_default(kernel: &Kernel, tuning: &Tuning, all: &Tuning, errors: &mut Errors) {
     let known: Vec<String> =
-        own.iter().chain(options.knobs.iter().map(|k| &k.name)).map(ToString::to_string).collect();
-    let given = options.default.as_deref().unwrap_or_default();
+        own_knobs(kernel).iter().chain(all.knobs.iter().map(|k| &k.name)).map(ToString::to_string).collect();
+    let given = tuning.default.as_deref().unwrap_or_default();
     for twice in duplicates(given.iter().map(|(n, _)| n)) {
         errors.at(twice.span(), format!("`{twice}` has two defaults"));
     }
     for (name, value) in given {
-        let axis = options.space.iter().chain(&options.knobs).find(|a| a.name == *name);
+        let axis = all.axis(name);
         if !known.contains(&name.to_string()) {
             errors.at(
                 name.span(),
@@ -189,28 +192,35 @@ fn check_default(kernel: &Kernel, errors: &mut Errors) {
             errors.at(name.span(), format!("extent {value} of `{name}` is not positive"));
         }
     }
-    let Some(default) = &options.default else { return };
-    for name in own.iter().filter(|n| !default.iter().any(|(d, _)| d == *n)) {
-        errors.at(
-            name.span(),
-            format!(
-                "`{name}` has no default; add it to `default(...)`, for example `default({name} = {})`",
-                example(kernel, name)
-            ),
-        );
+}
+
+/// A default that is declared is complete, and a tunable of the GPU alone has a value on the CPU too.
+fn check_complete(kernel: &Kernel, errors: &mut Errors) {
+    let tuning = &kernel.options.tuning;
+    for name in own_knobs(kernel) {
+        let is_gpu_only = tuning.axis(&name).is_none()
+            && kernel.options.gpu.as_ref().is_some_and(|gpu| gpu.axis(&name).is_some());
+        if tuning.default_of(&name).is_none() && (tuning.default.is_some() || is_gpu_only) {
+            errors.at(
+                name.span(),
+                format!(
+                    "`{name}` has no default; add it to `default(...)`, for example `default({name} = {})`",
+                    example(kernel, &name)
+                ),
+            );
+        }
     }
+}
+
+/// Dimensions and tunables.
+fn own_knobs(kernel: &Kernel) -> Vec<Ident> {
+    kernel.dims().into_iter().chain(kernel.tunables().map(|p| p.name.clone())).collect()
 }
 
 /// A value that could be the default of `name`.
 fn example(kernel: &Kernel, name: &Ident) -> i64 {
-    kernel
-        .options
-        .space
-        .iter()
-        .find(|a| a.name == *name)
-        .and_then(|a| a.values.first())
-        .copied()
-        .unwrap_or(64)
+    let axis = kernel.options.tuning.axis(name);
+    axis.and_then(|a| a.values.first()).copied().unwrap_or(64)
 }
 
 fn check_instances(kernel: &Kernel, errors: &mut Errors) {

@@ -17,7 +17,7 @@ use quote::{format_ident, quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{GenericParam, ItemFn};
 
-use crate::ast::{Axis, Facts, GenericKind, Kernel, Param, ParamKind};
+use crate::ast::{Axis, Facts, GenericKind, Kernel, Param, ParamKind, Tuning};
 use crate::errors::Errors;
 use crate::{parse, rewrite};
 
@@ -164,18 +164,12 @@ fn expand_describe(kernel: &Kernel) -> TokenStream {
     let described = kernel.params.iter().filter_map(describe_param(kernel));
     let dims = kernel.dims().iter().map(ToString::to_string).collect::<Vec<_>>();
     let tunables = kernel.tunables().map(|p| p.name.to_string());
-    let knobs = kernel.options.space.iter().chain(&kernel.options.knobs).map(|axis| {
-        let (name, values) = (axis.name.to_string(), axis.values.iter().map(|&v| Literal::i64_unsuffixed(v)));
-        quote!(__tw::Knob { name: #name, values: ::std::vec![#(#values),*] })
-    });
-    let legal = expand_legal(kernel);
-    let defaults = defaults(kernel).into_iter().map(|(name, value)| {
-        let value = Literal::i64_unsuffixed(value);
-        quote!((#name, #value))
-    });
+    let [(knobs, default), (gpu_knobs, gpu_default)] =
+        [&kernel.options.tuning, &kernel.gpu_tuning()].map(|tuning| expand_tuning(kernel, tuning));
     let at = kernel.item.sig.ident.span().start();
     let [line, column] = [at.line, at.column + 1].map(Literal::usize_unsuffixed);
-    let (text, hash) = (&kernel.text, Literal::u64_suffixed(kernel.hash));
+    let [hash, gpu_hash] = [kernel.hash, kernel.gpu_hash].map(Literal::u64_suffixed);
+    let text = &kernel.text;
     let lets = kernel.lets.iter().map(|l| {
         let (name, (l0, c0), (l1, c1)) = (&l.name, l.start, l.end);
         let numbers = [l0, c0, l1, c1].map(Literal::u32_unsuffixed);
@@ -196,8 +190,9 @@ fn expand_describe(kernel: &Kernel) -> TokenStream {
                 dims: &[#(#dims),*],
                 tunables: &[#(#tunables),*],
                 comptime: ::std::vec![#((#comptime_names, ::std::format!("{:?}", #comptime))),*],
-                knobs: __tw::Space { knobs: ::std::vec![#(#knobs),*], legal: #legal },
-                default: __tw::Schedule::new(&[#(#defaults),*]),
+                knobs: #knobs,
+                default: #default,
+                gpu: __tw::Tuning::new(#gpu_knobs, #gpu_default, #gpu_hash),
                 source: __tw::Source { file: ::core::file!(), line: #line, column: #column, text: #text, hash: #hash },
                 lets: &[#(#lets),*],
                 build: ::std::sync::Arc::new(move |#schedule: &__tw::Schedule| {
@@ -208,6 +203,21 @@ fn expand_describe(kernel: &Kernel) -> TokenStream {
             }
         }
     }
+}
+
+/// A search space and its default schedule.
+fn expand_tuning(kernel: &Kernel, tuning: &Tuning) -> (TokenStream, TokenStream) {
+    let knobs = tuning.axes().map(|axis| {
+        let (name, values) = (axis.name.to_string(), axis.values.iter().map(|&v| Literal::i64_unsuffixed(v)));
+        quote!(__tw::Knob { name: #name, values: ::std::vec![#(#values),*] })
+    });
+    let legal = expand_legal(kernel, tuning);
+    let defaults = defaults(tuning).into_iter().map(|(name, value)| {
+        let value = Literal::i64_unsuffixed(value);
+        quote!((#name, #value))
+    });
+    let space = quote!(__tw::Space { knobs: ::std::vec![#(#knobs),*], legal: #legal });
+    (space, quote!(__tw::Schedule::new(&[#(#defaults),*])))
 }
 
 /// The description of a run-time parameter.
@@ -251,14 +261,14 @@ fn expand_facts(Facts { contiguous, divisible }: Facts) -> TokenStream {
 }
 
 /// The legality function, in which the names of knobs stand for their values.
-fn expand_legal(kernel: &Kernel) -> TokenStream {
-    let Some(legal) = &kernel.options.legal else { return quote!(|_| true) };
+fn expand_legal(kernel: &Kernel, tuning: &Tuning) -> TokenStream {
+    let Some(legal) = &tuning.legal else { return quote!(|_| true) };
     let schedule = Ident::new("schedule", Span::mixed_site());
     let knobs: Vec<String> = kernel
         .dims()
         .iter()
         .chain(kernel.tunables().map(|p| &p.name))
-        .chain(kernel.options.knobs.iter().map(|k| &k.name))
+        .chain(tuning.knobs.iter().map(|k| &k.name))
         .map(ToString::to_string)
         .collect();
     let mut body = (*legal.body).clone();
@@ -277,11 +287,10 @@ fn expand_legal(kernel: &Kernel) -> TokenStream {
 }
 
 /// The default of every knob: as declared, else the first of its values.
-fn defaults(kernel: &Kernel) -> Vec<(String, i64)> {
-    let options = &kernel.options;
-    let given = options.default.iter().flatten().map(|(n, v)| (n.to_string(), *v));
+fn defaults(tuning: &Tuning) -> Vec<(String, i64)> {
+    let given = tuning.default.iter().flatten().map(|(n, v)| (n.to_string(), *v));
     let mut all: Vec<(String, i64)> = given.collect();
-    for Axis { name, values } in options.space.iter().chain(&options.knobs) {
+    for Axis { name, values } in tuning.axes() {
         let name = name.to_string();
         if let Some(&first) = values.first()
             && !all.iter().any(|(n, _)| *n == name)
@@ -370,7 +379,7 @@ fn expand_test(kernel: &Kernel) -> TokenStream {
 /// Every combination of declared generic arguments and comptime values.
 fn instances(kernel: &Kernel) -> Option<Vec<(Vec<TokenStream>, Vec<TokenStream>)>> {
     let options = &kernel.options;
-    let known = defaults(kernel);
+    let known = defaults(&options.tuning);
     if kernel.dims().iter().any(|d| !known.iter().any(|(n, _)| d == n)) {
         return None;
     }

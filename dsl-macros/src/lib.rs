@@ -38,6 +38,8 @@ use errors::Errors;
 /// - `knobs(stages: [2, 3, 4])`: knobs of the target;
 /// - `default(BM = 64)`: the schedule when nobody tuned; else the first of each list;
 /// - `legal = |s| BM * BN <= 16384`: which points of the space exist; knob names are their values, `s` is the `&Schedule`;
+/// - `gpu(space(..), knobs(warps: [4, 8]), default(..), legal = |s| ..)`: the same four for GPUs. An axis, a default or a rule
+///   that it leaves out is as for the CPU; `warps` is 4 unless it says otherwise;
 /// - `types(T: [f32, f16])`, `comptime(flag: [false, true])`: instances for the generated test. A `Float` generic defaults to
 ///   f32, f16, bf16 and a `bool` to both values; without values for some parameter, or an extent
 ///   for some dimension, there is no test;
@@ -45,8 +47,8 @@ use errors::Errors;
 ///
 /// # What it makes
 /// The function, and a type of the same name with `name::kernel(comptime...) -> Kernel`,
-/// `name::launch(on, schedule, grid, args...)`, and a test that specialises every declared configuration (a sample of 200
-/// when the space is larger).
+/// `name::launch(on, schedule, grid, args...)`, and a test that specialises every declared configuration for CPUs and GPUs (a
+/// sample of 200 of each space that is larger).
 ///
 /// # The body
 /// `for`, `while` and `if` over run-time values become loops and branches of the program; the variables that they assign and

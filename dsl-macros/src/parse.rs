@@ -8,23 +8,24 @@ use syn::parse::{Parse, ParseStream, Parser};
 use syn::punctuated::Punctuated;
 use syn::{FnArg, GenericParam, Ident, ItemFn, LitInt, Pat, Token, Type, TypeParamBound};
 
-use crate::ast::{Axis, Facts, Generic, GenericKind, Kernel, Options, Param, ParamKind};
+use crate::ast::{Axis, Facts, Generic, GenericKind, Kernel, Options, Param, ParamKind, Tuning};
 use crate::errors::{Errors, nearest};
 use crate::source;
 
-const KEYS: [&str; 7] = ["space", "knobs", "default", "legal", "types", "comptime", "facts"];
+const KEYS: [&str; 8] = ["space", "knobs", "default", "legal", "gpu", "types", "comptime", "facts"];
+const TUNING_KEYS: [&str; 4] = ["space", "knobs", "default", "legal"];
 
 /// The kernel that an attribute and a function declare; mistakes go to `errors`.
 pub(crate) fn parse_kernel(attr: TokenStream, item: ItemFn, errors: &mut Errors) -> Kernel {
     let mut bare = item.clone();
     bare.attrs.clear();
     let tokens = bare.to_token_stream();
-    let hash = source::hash(&[attr.clone(), tokens.clone()]);
+    let [hash, gpu_hash] = source::hashes(&attr, &tokens);
     let options = parse_options(attr, errors);
     let generics = parse_generics(&item.sig.generics);
     let params = item.sig.inputs.iter().filter_map(|arg| parse_param(arg, &options, errors)).collect();
     let lets = source::let_names(&item.block);
-    Kernel { item, generics, params, options, lets, text: source::text(tokens), hash }
+    Kernel { item, generics, params, options, lets, text: source::text(tokens), hash, gpu_hash }
 }
 
 /// Names of the parameters with the bound `Dim`.
@@ -95,8 +96,15 @@ fn parse_param(arg: &FnArg, options: &Options, errors: &mut Errors) -> Option<Pa
 }
 
 fn param_kind(ty: &Type, name: &Ident, options: &Options, errors: &mut Errors) -> Option<ParamKind> {
-    let comptime =
-        if options.space.iter().any(|a| a.name == *name) { ParamKind::Tunable } else { ParamKind::Comptime };
+    let comptime = if [Some(&options.tuning), options.gpu.as_ref()]
+        .iter()
+        .flatten()
+        .any(|t| t.space.iter().any(|a| a.name == *name))
+    {
+        ParamKind::Tunable
+    } else {
+        ParamKind::Comptime
+    };
     let Type::Path(path) = ty else { return Some(comptime) };
     let last = path.path.segments.last()?;
     let args: Vec<TokenStream> = match &last.arguments {
@@ -126,39 +134,51 @@ fn param_kind(ty: &Type, name: &Ident, options: &Options, errors: &mut Errors) -
 
 fn parse_options(attr: TokenStream, errors: &mut Errors) -> Options {
     let mut options = Options::default();
-    let mut seen: Vec<Ident> = Vec::new();
     let parser = |input: ParseStream<'_>| {
-        while !input.is_empty() {
-            let key: Ident = input.parse()?;
-            if seen.contains(&key) {
-                errors.at(key.span(), format!("`{key}` is given twice; merge the two"));
-            }
-            let known = parse_option(&key, input, &mut options);
-            match known {
-                Ok(true) => {}
-                Ok(false) => {
-                    let hint = nearest(&key.to_string(), KEYS).map_or_else(
-                        || format!("known are {}", KEYS.join(", ")),
-                        |k| format!("did you mean `{k}`?"),
-                    );
-                    errors.at(key.span(), format!("unknown argument `{key}` of `#[kernel]`; {hint}"));
-                    skip_argument(input)?;
-                }
-                Err(e) => {
-                    errors.push(e);
-                    skip_argument(input)?;
-                }
-            }
-            seen.push(key);
-            if !input.is_empty() {
-                input.parse::<Token![,]>()?;
-            }
-        }
-        Ok(())
+        parse_arguments(input, &KEYS, "#[kernel]", errors, |key, input, errors| {
+            parse_option(key, input, &mut options, errors)
+        })
     };
     let result = parser.parse2(attr);
     errors.take(result);
     options
+}
+
+/// Parses `key(..)` and `key = ..` up to the end of `input`; `parse_one` says `false` to a key that `of` does not have.
+fn parse_arguments(
+    input: ParseStream<'_>,
+    keys: &[&'static str],
+    of: &str,
+    errors: &mut Errors,
+    mut parse_one: impl FnMut(&Ident, ParseStream<'_>, &mut Errors) -> syn::Result<bool>,
+) -> syn::Result<()> {
+    let mut seen: Vec<Ident> = Vec::new();
+    while !input.is_empty() {
+        let key: Ident = input.parse()?;
+        if seen.contains(&key) {
+            errors.at(key.span(), format!("`{key}` is given twice; merge the two"));
+        }
+        match parse_one(&key, input, errors) {
+            Ok(true) => {}
+            Ok(false) => {
+                let hint = nearest(&key.to_string(), keys.iter().copied()).map_or_else(
+                    || format!("known are {}", keys.join(", ")),
+                    |k| format!("did you mean `{k}`?"),
+                );
+                errors.at(key.span(), format!("unknown argument `{key}` of `{of}`; {hint}"));
+                skip_argument(input)?;
+            }
+            Err(e) => {
+                errors.push(e);
+                skip_argument(input)?;
+            }
+        }
+        seen.push(key);
+        if !input.is_empty() {
+            input.parse::<Token![,]>()?;
+        }
+    }
+    Ok(())
 }
 
 /// Skips what is left of an argument, up to the comma.
@@ -170,19 +190,40 @@ fn skip_argument(input: ParseStream<'_>) -> syn::Result<()> {
 }
 
 /// Parses the argument of `key`; `false` when there is no such key.
-fn parse_option(key: &Ident, input: ParseStream<'_>, options: &mut Options) -> syn::Result<bool> {
+fn parse_option(
+    key: &Ident,
+    input: ParseStream<'_>,
+    options: &mut Options,
+    errors: &mut Errors,
+) -> syn::Result<bool> {
     match key.to_string().as_str() {
-        "space" => options.space.extend(entries(input, axis)?),
-        "knobs" => options.knobs.extend(entries(input, axis)?),
-        "default" => options.default.get_or_insert_default().extend(entries(input, default_entry)?),
         "types" => options.types.extend(entries(input, |i| named_list(i, "types(T: [f32, f16])"))?),
         "comptime" => {
             options.comptime.extend(entries(input, |i| named_list(i, "comptime(flag: [false, true])"))?)
         }
         "facts" => options.facts.extend(entries(input, facts_entry)?),
+        "gpu" => {
+            let content;
+            syn::parenthesized!(content in input);
+            let tuning = options.gpu.get_or_insert_default();
+            parse_arguments(&content, &TUNING_KEYS, "gpu(...)", errors, |key, input, _| {
+                parse_tuning(key, input, tuning)
+            })?;
+        }
+        _ => return parse_tuning(key, input, &mut options.tuning),
+    }
+    Ok(true)
+}
+
+/// Parses an argument that says what may be tuned; `false` when `key` is none of these.
+fn parse_tuning(key: &Ident, input: ParseStream<'_>, tuning: &mut Tuning) -> syn::Result<bool> {
+    match key.to_string().as_str() {
+        "space" => tuning.space.extend(entries(input, axis)?),
+        "knobs" => tuning.knobs.extend(entries(input, axis)?),
+        "default" => tuning.default.get_or_insert_default().extend(entries(input, default_entry)?),
         "legal" => {
             input.parse::<Token![=]>()?;
-            options.legal = Some(input.parse().map_err(|e| {
+            tuning.legal = Some(input.parse().map_err(|e| {
                 syn::Error::new(e.span(), "`legal` takes a closure, such as `legal = |s| BM * BN <= 16384`")
             })?);
         }

@@ -119,6 +119,46 @@ pub(crate) fn hash(streams: &[TokenStream]) -> u64 {
     bytes.fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3))
 }
 
+/// The hashes of a kernel as CPUs and as GPUs are tuned by it: neither sees what is declared for the other alone.
+///
+/// The first is that of the function and the attribute as if it had no `gpu(..)`; the second that of the function, `facts(..)`
+/// and `gpu(..)`, or the first where there is no such group.
+pub(crate) fn hashes(attr: &TokenStream, function: &TokenStream) -> [u64; 2] {
+    let arguments = arguments(attr.clone());
+    let is = |argument: &TokenStream, key: &str| matches!(argument.clone().into_iter().next(), Some(TokenTree::Ident(i)) if i == key);
+    let kept = |keep: &dyn Fn(&TokenStream) -> bool| -> TokenStream {
+        arguments.iter().filter(|a| keep(a)).cloned().collect()
+    };
+    // The comma before a last group that has none of its own belongs to the group.
+    let trails = |tokens: &TokenStream| matches!(tokens.clone().into_iter().last(), Some(TokenTree::Punct(p)) if p.as_char() == ',');
+    let has_group = arguments.iter().any(|a| is(a, "gpu"));
+    let mut rest = kept(&|a| !is(a, "gpu"));
+    if has_group && !trails(attr) && trails(&rest) {
+        let n = rest.clone().into_iter().count();
+        rest = rest.into_iter().take(n - 1).collect();
+    }
+    let cpu = hash(&[rest, function.clone()]);
+    if !has_group {
+        return [cpu, cpu];
+    }
+    [cpu, hash(&[kept(&|a| is(a, "gpu") || is(a, "facts")), function.clone()])]
+}
+
+/// The attribute cut after each comma between its arguments; commas inside a closure's or an argument's brackets are not between.
+fn arguments(attr: TokenStream) -> Vec<TokenStream> {
+    let mut all = vec![TokenStream::new()];
+    for token in attr {
+        let is_comma = matches!(&token, TokenTree::Punct(p) if p.as_char() == ',');
+        if let Some(last) = all.last_mut() {
+            last.extend([token]);
+        }
+        if is_comma {
+            all.push(TokenStream::new());
+        }
+    }
+    all
+}
+
 /// Names that occur more than once, each with its second occurrence.
 pub(crate) fn duplicates<'a>(names: impl IntoIterator<Item = &'a syn::Ident>) -> Vec<&'a syn::Ident> {
     let mut seen = HashSet::new();
@@ -142,6 +182,36 @@ mod tests {
         assert_eq!(of("a + b // c"), of("a+\nb"));
         assert_ne!(of("a + b"), of("a - b"));
         assert_ne!(of("ab"), of("a b"));
+    }
+
+    #[test]
+    fn what_is_declared_for_one_target_does_not_count_for_the_other() {
+        let of = |attr: &str, f: &str| {
+            let tokens = |s: &str| s.parse::<TokenStream>().expect("the source should parse");
+            hashes(&tokens(attr), &tokens(f))
+        };
+        let plain = |attr: &str, f: &str| of(attr, f)[0];
+        for (with, without) in [
+            ("space(A: [1]), gpu(space(A: [2])), types(T: [f32])", "space(A: [1]), types(T: [f32])"),
+            ("space(A: [1]), gpu(space(A: [2]))", "space(A: [1])"),
+            ("space(A: [1]), gpu(space(A: [2])),", "space(A: [1]),"),
+            ("gpu(space(A: [2])), space(A: [1])", "space(A: [1])"),
+            ("gpu(space(A: [2]))", ""),
+        ] {
+            assert_eq!(plain(with, "fn f() {}"), plain(without, "fn f() {}"), "{with}");
+            assert_eq!(of(without, "fn f() {}")[0], of(without, "fn f() {}")[1], "{without}");
+        }
+        let [cpu, gpu] = of("space(A: [1]), gpu(space(A: [2])), facts(x: contiguous)", "fn f() {}");
+        assert_eq!(gpu, of("space(A: [3]), gpu(space(A: [2])), facts(x: contiguous)", "fn f() {}")[1]);
+        for (attr, f) in [
+            ("space(A: [1]), gpu(space(A: [4])), facts(x: contiguous)", "fn f() {}"),
+            ("space(A: [1]), gpu(space(A: [2])), facts(y: contiguous)", "fn f() {}"),
+            ("space(A: [1]), gpu(space(A: [2])), facts(x: contiguous)", "fn g() {}"),
+        ] {
+            assert_ne!(gpu, of(attr, f)[1], "{attr} {f}");
+        }
+        assert_ne!(cpu, plain("space(A: [1]), gpu(space(A: [2])), facts(x: contiguous)", "fn g() {}"));
+        assert_ne!(cpu, plain("space(A: [3]), gpu(space(A: [2])), facts(x: contiguous)", "fn f() {}"));
     }
 
     #[test]

@@ -1,8 +1,12 @@
 //! The command line: five commands and the options that they share.
 
+use std::fmt;
 use std::path::PathBuf;
+use std::str::FromStr;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
+use tilewright_codegen::cuda::arch::Arch;
+use tilewright_runtime::{Device, RuntimeError};
 
 use crate::config::GenerationDefaults;
 use crate::sampler::SamplingParams;
@@ -29,6 +33,16 @@ pub enum Command {
     Logits(LogitsArgs),
     /// Show architecture, parameters, memory plan and kernels
     Inspect(InspectArgs),
+    /// Show what this machine has for GPUs, what is missing, and what to install
+    Doctor(DoctorArgs),
+}
+
+/// Options of `doctor`.
+#[derive(Clone, Debug, Default, Args)]
+pub struct DoctorArgs {
+    /// Print JSON instead of text
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Which model, on what, with how much memory.
@@ -38,7 +52,7 @@ pub struct ModelArgs {
     #[arg(long, value_name = "DIR")]
     pub model: Option<PathBuf>,
     /// Device to run on
-    #[arg(long, value_enum, default_value_t)]
+    #[arg(long, value_name = "cpu|sim[:ARCH]|cuda[:N]", default_value_t)]
     pub device: DeviceKind,
     /// Threads; by default one per core
     #[arg(long, value_name = "N", value_parser = positive)]
@@ -52,11 +66,59 @@ pub struct ModelArgs {
 }
 
 /// A kind of device.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DeviceKind {
-    /// This machine's processor
+    /// This machine's processor.
     #[default]
     Cpu,
+    /// A simulated GPU: the code of a real one, checked, and very slow.
+    Sim(Arch),
+    /// The CUDA device of this number.
+    Cuda(u32),
+}
+
+impl DeviceKind {
+    /// Opens the device; `n_threads` as in [`Device::cpu`].
+    ///
+    /// # Errors
+    /// When there is no driver or no such device.
+    pub fn open(self, n_threads: usize) -> std::result::Result<Device, RuntimeError> {
+        match self {
+            Self::Cpu => Ok(Device::cpu(n_threads)),
+            Self::Sim(arch) => Device::parse(&format!("sim:{arch}"), n_threads),
+            Self::Cuda(ordinal) => Device::cuda(ordinal),
+        }
+    }
+}
+
+impl fmt::Display for DeviceKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cpu => f.write_str("cpu"),
+            Self::Sim(arch) => write!(f, "sim:{arch}"),
+            Self::Cuda(ordinal) => write!(f, "cuda:{ordinal}"),
+        }
+    }
+}
+
+impl FromStr for DeviceKind {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        let (kind, which) = text.split_once(':').map_or((text, None), |(kind, which)| (kind, Some(which)));
+        match (kind, which) {
+            ("cpu", None) => Ok(Self::Cpu),
+            ("sim", None) => Ok(Self::Sim(Arch::Sm90a)),
+            ("sim", Some(arch)) => Arch::parse(arch)
+                .map(Self::Sim)
+                .ok_or_else(|| format!("no architecture `{arch}`, as sm_80 or sm_90a")),
+            ("cuda", None) => Ok(Self::Cuda(0)),
+            ("cuda", Some(n)) => {
+                n.parse().map(Self::Cuda).map_err(|_| format!("no number of a device: `{n}`"))
+            }
+            _ => Err("there are cpu, cuda, cuda:N, sim and sim:ARCH".to_owned()),
+        }
+    }
 }
 
 /// How to pick tokens; what is not given comes from generation_config.json.
@@ -213,12 +275,8 @@ mod tests {
 
     fn sampling(line: &[&str]) -> SamplingArgs {
         let cli = Cli::try_parse_from(["executor", "run"].iter().chain(line)).expect("the line should parse");
-        match cli.command {
-            Command::Run(args) => args.sampling,
-            Command::Chat(_) | Command::Bench(_) | Command::Logits(_) | Command::Inspect(_) => {
-                panic!("the command should be run")
-            }
-        }
+        let Command::Run(args) = cli.command else { panic!("the command should be run") };
+        args.sampling
     }
 
     #[test]
@@ -253,6 +311,21 @@ mod tests {
     }
 
     #[test]
+    fn devices_print_as_they_are_written() {
+        for (text, printed) in [
+            ("cpu", "cpu"),
+            ("sim", "sim:sm_90a"),
+            ("sim:sm_80", "sim:sm_80"),
+            ("cuda", "cuda:0"),
+            ("cuda:3", "cuda:3"),
+        ] {
+            let device: DeviceKind = text.parse().expect("a device");
+            assert_eq!(device.to_string(), printed);
+            assert_eq!(printed.parse(), Ok(device));
+        }
+    }
+
+    #[test]
     fn mistakes_are_refused() {
         for line in [
             &["run", "--greedy", "--top-k", "3"][..],
@@ -260,6 +333,9 @@ mod tests {
             &["logits", "--out", "x"],
             &["logits", "--ids", "1,x", "--out", "x"],
             &["run", "--device", "abacus"],
+            &["run", "--device", "cuda:x"],
+            &["run", "--device", "sim:sm_1"],
+            &["run", "--device", "cpu:1"],
             &[],
         ] {
             let error = Cli::try_parse_from(["executor"].iter().chain(line)).expect_err("a mistake");

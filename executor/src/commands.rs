@@ -2,6 +2,7 @@
 
 mod bench;
 mod chat;
+mod doctor;
 mod inspect;
 mod logits;
 mod output;
@@ -26,5 +27,6 @@ pub fn execute(cli: &Cli, input: &mut dyn BufRead, out: &mut dyn Write) -> anyho
         Command::Bench(args) => bench::bench(args, out),
         Command::Logits(args) => logits::logits(args, out),
         Command::Inspect(args) => inspect::inspect(args, out),
+        Command::Doctor(args) => doctor::doctor(args, out),
     }
 }

@@ -9,6 +9,19 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
+    /// The device cannot be opened.
+    #[error("device {device} cannot be used")]
+    Device {
+        /// Its name.
+        device: String,
+        /// Why, and what to do.
+        source: tilewright_runtime::RuntimeError,
+    },
+    /// A measurement on a simulated GPU.
+    #[error(
+        "a simulated GPU has no times worth measuring: it executes the GPU's code one instruction at a time on the CPU; use --device cpu or cuda:N"
+    )]
+    SimulatedTime,
     /// A file exists but could not be read.
     #[error("{}: cannot read the file", file.display())]
     ReadFile {

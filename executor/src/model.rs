@@ -16,11 +16,10 @@ mod scratch;
 mod tensors;
 
 use safetensors::Dtype;
-use tilewright_runtime::Device;
 
 use crate::args::DeviceKind;
 use crate::config::{Architecture, ModelConfig};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::forward::Forward;
 use crate::kv_cache::KvLayout;
 use crate::weights::Weights;
@@ -50,9 +49,10 @@ pub fn load(config: &ModelConfig, weights: &Weights, options: &LoadOptions) -> R
         Architecture::Qwen2 => &qwen2::BLUEPRINT,
         Architecture::Qwen3 => &qwen3::BLUEPRINT,
     };
-    let device = match options.device {
-        DeviceKind::Cpu => Device::cpu(options.n_threads.unwrap_or(0)),
-    };
+    let device = options
+        .device
+        .open(options.n_threads.unwrap_or(0))
+        .map_err(|source| Error::Device { device: options.device.to_string(), source })?;
     let embedding = weights.require(blueprint.embedding, &[config.vocab_size, config.hidden_size])?;
     Ok(if embedding.dtype == Dtype::F16 {
         Box::new(Decoder::<half::f16>::load(blueprint, config, weights, options, &device)?)

@@ -3,10 +3,14 @@
 use tilewright_codegen::prelude::*;
 
 use crate::error::KernelError;
-use crate::host::{expect, programs};
+use crate::host::{expect, held_by, programs};
 
 /// `index[r]` of the largest element of row r; see [`run`].
-#[kernel(space(BN: [512, 1024, 2048, 4096, 8192, 16384]), default(BN = 4096))]
+#[kernel(
+    space(BN: [512, 1024, 2048, 4096, 8192, 16384]),
+    default(BN = 4096),
+    gpu(space(BN: [1024, 2048, 4096, 8192]), knobs(warps: [4, 8, 16]), default(BN = 4096, warps = 8), legal = |s| held_by(BN, warps))
+)]
 pub fn argmax<T: Float, BN: Dim>(x: View<T, 2>, index: ViewMut<i32, 1>) {
     let r = program_id(0);
     let row = x.at(0, r);

@@ -17,7 +17,8 @@ use tilewright_codegen::prelude::*;
 
 use crate::error::KernelError;
 use crate::host::{blocks, covers, expect, programs};
-use crate::online_softmax::{State, finish, fold, start};
+use crate::matmul::bytes;
+use crate::online_softmax::{Query, State, finish, fold, start};
 
 /// Which keys a query may see. Positions count from the first key; query i of S sits at `i + S_k - S`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -77,6 +78,23 @@ pub(crate) fn hide<R: Dim, N: Dim>(
     select(visible, scores, f32::NEG_INFINITY)
 }
 
+/// Whether a block of `rows` queries by `keys` keys of `size` elements fits a GPU: 16 rows to a warp, scores and results in at most
+/// 160 registers of a thread, and keys, values and, where products take operands of f32, queries and weights in shared memory.
+pub(crate) const fn fits_block(
+    rows: i64,
+    keys: i64,
+    size: i64,
+    warps: i64,
+    stages: i64,
+    [query_bytes, key_bytes]: [i64; 2],
+) -> bool {
+    let through_shared = if query_bytes == 2 && key_bytes == 2 { 0 } else { 4 * rows * (size + keys) };
+    rows <= 16 * warps
+        && rows > 8 * warps
+        && rows * (size + keys) <= 160 * 32 * warps
+        && stages * 2 * keys * size * key_bytes + through_shared <= 96 << 10
+}
+
 /// `[BQ]` positions repeated for each of `G` heads, as rows of the query tile.
 #[track_caller]
 pub(crate) fn per_head<BQ: Dim, G: Dim>(positions: Tile<i32, (BQ,)>) -> Tile<i32, (Prod<BQ, G>,)> {
@@ -88,7 +106,13 @@ pub(crate) fn per_head<BQ: Dim, G: Dim>(positions: Tile<i32, (BQ,)>) -> Tile<i32
     space(BQ: [8, 16, 32, 64, 128, 256], BN: [32, 64, 128, 256], G: [1, 2], D: [64, 80]),
     default(BQ = 128, BN = 128, G = 1, D = 64),
     legal = |s| BQ * G <= 1024 && 4 * (BQ * G * (2 * D + BN) + 2 * BN * D) <= 2 << 20,
-    types(T: [f32], C: [f32, bf16]),
+    gpu(
+        space(BQ: [2, 4, 8, 16, 32, 64, 128], BN: [32, 64, 128]),
+        knobs(warps: [4, 8], stages: [1, 2, 3]),
+        default(BQ = 64, BN = 64, G = 1, D = 64, warps = 4, stages = 2),
+        legal = |s| fits_block(BQ * G, BN, D, warps, stages, [bytes::<T>(), bytes::<C>()]),
+    ),
+    types(T: [f32, bf16], C: [f32, bf16]),
     comptime(mask: [Mask::Full, Mask::Window]),
 )]
 pub fn attention<T: Float, C: Float + DotInput<Acc = f32>, BQ: Dim, BN: Dim, G: Dim, D: Dim>(
@@ -108,8 +132,7 @@ pub fn attention<T: Float, C: Float + DotInput<Acc = f32>, BQ: Dim, BN: Dim, G: 
     let first = at[0] + (n_keys - q.dim(0));
     let queries = per_head::<BQ, G>(arange::<BQ>() + first);
 
-    let query = q.load::<(BQ, G, D)>(at).cast::<f32>() * (scale * std::f32::consts::LOG2_E);
-    let query = query.reshape::<(Prod<BQ, G>, D)>();
+    let query = Query::<C, _>::new(q.load::<(BQ, G, D)>(at), scale).reshape::<(Prod<BQ, G>, D)>();
     let mut state: State<Prod<BQ, G>, D> = start();
     let [begin, full_begin, full_end, end] = bounds(first, BQ, n_keys, window, BN, mask);
     let edge = |state, n: Scalar<i32>| {
@@ -138,7 +161,9 @@ pub fn attention<T: Float, C: Float + DotInput<Acc = f32>, BQ: Dim, BN: Dim, G: 
 /// `[S_k, HKV, D]`, any strides. Query i sits at position `i + S_k - S`. `window` counts only under [`Mask::Window`]. The
 /// schedule's `G` and `D` must be the problem's: pin them with [`crate::host::pin`].
 ///
-/// Element types: `q`, `o` of `T`, `k`, `v` of `C`; computed in f32. Tolerance: 2e-6 of the largest result in f32.
+/// Element types: `q`, `o` of `T`, `k`, `v` of `C`; computed in f32. Tolerance: 2e-6 of the largest result in f32. Where both are
+/// f16 or both bf16, products take operands of that type and the weights of values are rounded to it: an ulp of it is the
+/// tolerance. `scale` is positive.
 /// Cost: `4 HQ D` FLOPs per visible pair of query and key; each program reads its keys and values once.
 ///
 /// # Errors

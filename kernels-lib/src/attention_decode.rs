@@ -17,8 +17,8 @@ use tilewright_codegen::prelude::*;
 use crate::attention::{Mask, heads_fit, hide};
 use crate::attention_paged::Pages;
 use crate::error::KernelError;
-use crate::host::{expect, programs};
-use crate::online_softmax::{LOWEST, State, finish, fold, start};
+use crate::host::{expect, held_by, programs};
+use crate::online_softmax::{LOWEST, Query, State, finish, fold, start};
 
 /// Whether a program finishes its attention or leaves a state to merge.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -33,7 +33,13 @@ pub enum Part {
 #[kernel(
     space(BN: [16, 32, 64, 128, 256], G: [1, 2], D: [64, 128]),
     default(BN = 128, G = 1, D = 64),
-    types(T: [f32], C: [f32, bf16]),
+    gpu(
+        space(BN: [16, 32, 64, 128]),
+        knobs(warps: [2, 4, 8]),
+        default(BN = 64, G = 1, D = 64, warps = 4),
+        legal = |s| BN * D <= 64 * 32 * warps && G * BN * D <= 512 * 32 * warps,
+    ),
+    types(T: [f32, bf16], C: [f32, bf16]),
     comptime(mask: [Mask::Causal, Mask::Window], part: [Part::Whole, Part::Split]),
 )]
 pub fn attention_decode<T: Float, C: Float + DotInput<Acc = f32>, BN: Dim, G: Dim, D: Dim>(
@@ -69,8 +75,7 @@ pub fn attention_decode<T: Float, C: Float + DotInput<Acc = f32>, BN: Dim, G: Di
     let full_begin = ((begin.maximum(oldest) + (BN - 1)) / BN * BN).minimum(end);
     let full_end = (end / BN * BN).maximum(full_begin);
 
-    let query = q.at(0, sequence).at(0, head).load::<(G, D)>([0, 0]).cast::<f32>();
-    let query = query * (scale * std::f32::consts::LOG2_E);
+    let query = Query::<C, _>::new(q.at(0, sequence).at(0, head).load::<(G, D)>([0, 0]), scale);
     let here = full::<i32, (G,)>(length - 1);
     let block = |pages_of: View<C, 3>, n: Scalar<i32>| {
         let page = pages_of.at(0, pages.get([n / page_size]));
@@ -107,7 +112,11 @@ pub fn attention_decode<T: Float, C: Float + DotInput<Acc = f32>, BN: Dim, G: Di
 }
 
 /// Merges the states of all splits; see [`run`].
-#[kernel(space(G: [1, 2], D: [64, 128]), default(G = 1, D = 64))]
+#[kernel(
+    space(G: [1, 2], D: [64, 128]),
+    default(G = 1, D = 64),
+    gpu(knobs(warps: [1, 2, 4, 8]), default(warps = 2), legal = |s| held_by(G * D, warps))
+)]
 pub fn attention_merge<T: Float, G: Dim, D: Dim>(
     partial: View<f32, 5>,
     stats: View<f32, 5>,
@@ -155,7 +164,7 @@ pub struct Schedules<'a> {
 /// ([`crate::host::divide`]); `G` and `D` must cover the problem's ([`crate::host::pin`]). `mask` is [`Mask::Causal`] or
 /// [`Mask::Window`].
 ///
-/// Element types: `q`, `o` of `T`, pages of `C`; computed in f32. Tolerance: 2e-6 of the largest result in f32.
+/// Element types: `q`, `o` of `T`, pages of `C`; tolerance and the case of 16 bits as [`crate::attention::run`].
 /// Cost: `4 HQ D` FLOPs per visible key; bound by the `2 HKV D` elements per key.
 ///
 /// # Errors

@@ -12,17 +12,24 @@
 
 use tilewright_codegen::prelude::*;
 
-use crate::attention::{Mask, bounds, heads_fit, hide, per_head};
+use crate::attention::{Mask, bounds, fits_block, heads_fit, hide, per_head};
 use crate::error::KernelError;
 use crate::host::{blocks, expect, programs};
-use crate::online_softmax::{State, finish, fold, start};
+use crate::matmul::bytes;
+use crate::online_softmax::{Query, State, finish, fold, start};
 
 /// Softmax attention of ragged prompts over pages; see [`run`].
 #[kernel(
     space(BQ: [8, 16, 32, 64, 128, 256], BN: [16, 32, 64, 128, 256], G: [1, 2], D: [64, 80]),
     default(BQ = 128, BN = 128, G = 1, D = 64),
     legal = |s| BQ * G <= 1024 && 4 * (BQ * G * (2 * D + BN) + 2 * BN * D) <= 2 << 20,
-    types(T: [f32], C: [f32, bf16]),
+    gpu(
+        space(BQ: [2, 4, 8, 16, 32, 64, 128], BN: [16, 32, 64, 128]),
+        knobs(warps: [4, 8], stages: [1, 2, 3]),
+        default(BQ = 64, BN = 64, G = 1, D = 64, warps = 4, stages = 2),
+        legal = |s| fits_block(BQ * G, BN, D, warps, stages, [bytes::<T>(), bytes::<C>()]),
+    ),
+    types(T: [f32, bf16], C: [f32, bf16]),
     comptime(mask: [Mask::Causal, Mask::Window]),
 )]
 pub fn attention_paged<T: Float, C: Float + DotInput<Acc = f32>, BQ: Dim, BN: Dim, G: Dim, D: Dim>(
@@ -53,8 +60,7 @@ pub fn attention_paged<T: Float, C: Float + DotInput<Acc = f32>, BQ: Dim, BN: Di
     let first = at[0] + (length - n_rows);
     let queries = per_head::<BQ, G>(arange::<BQ>() + first);
 
-    let query = q.load::<(BQ, G, D)>(at).cast::<f32>() * (scale * std::f32::consts::LOG2_E);
-    let query = query.reshape::<(Prod<BQ, G>, D)>();
+    let query = Query::<C, _>::new(q.load::<(BQ, G, D)>(at), scale).reshape::<(Prod<BQ, G>, D)>();
     let mut state: State<Prod<BQ, G>, D> = start();
     let [begin, full_begin, full_end, end] = bounds(first, BQ, n_keys, window, BN, mask);
     let block = |pages_of: View<C, 3>, n: Scalar<i32>| {

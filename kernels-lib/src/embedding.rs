@@ -3,10 +3,15 @@
 use tilewright_codegen::prelude::*;
 
 use crate::error::KernelError;
-use crate::host::{blocks, expect, programs};
+use crate::host::{blocks, expect, held_by, programs};
 
 /// `y[t] = table[ids[t]]`; see [`run`].
-#[kernel(space(BH: [256, 512, 1024, 2048, 4096]), default(BH = 1024), types(T: [f32], W: [f32, bf16]))]
+#[kernel(
+    space(BH: [256, 512, 1024, 2048, 4096]),
+    default(BH = 1024),
+    gpu(space(BH: [256, 512, 1024, 2048]), knobs(warps: [1, 2, 4]), default(BH = 1024, warps = 4), legal = |s| held_by(BH, warps)),
+    types(T: [f32], W: [f32, bf16])
+)]
 pub fn embedding<T: Float, W: Float, BH: Dim>(ids: View<i32, 1>, table: View<W, 2>, y: ViewMut<T, 2>) {
     let (t, h) = (program_id(0), program_id(1) * BH);
     let row = table.at(0, ids.get([t]));

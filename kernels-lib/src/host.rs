@@ -1,58 +1,70 @@
 //! The host side that every typed launch shares: grids from schedules, checks of extents, dimensions fixed by the problem.
 
 use tilewright_codegen::kernel::Kernel;
-use tilewright_codegen::schedule::{Knob, Schedule};
+use tilewright_codegen::schedule::{Knob, Schedule, Space, TargetKind};
 
 use crate::error::KernelError;
 
 /// The kernel with some dimensions fixed by the problem (a head size, a row length) instead of chosen by the tuner.
 ///
-/// Space and default schedule give these knobs exactly the given value. Where that makes the default illegal, the first legal
-/// point of the space takes its place.
+/// Space and default schedule give these knobs exactly the given value, for CPUs and for GPUs. Where that makes a default illegal,
+/// the legal point with the fewest other changes takes its place: for GPUs, more warps for a longer row.
 ///
 /// ```
 /// use tilewright_kernels::{host::pin, softmax::softmax};
 /// let kernel = pin(softmax::kernel::<f32>(), &[("N", 1000)]);
 /// assert_eq!(kernel.default.get("N"), Some(1000));
+/// assert_eq!(kernel.gpu.default.get("N"), Some(1000));
 /// ```
 #[must_use]
-pub fn pin(mut kernel: Kernel, dims: &[(&'static str, usize)]) -> Kernel {
-    for &(name, extent) in dims {
-        let value = i64::try_from(extent).unwrap_or(i64::MAX);
-        kernel.default.knobs.insert(name.to_owned(), value);
-        match kernel.knobs.knobs.iter_mut().find(|k| k.name == name) {
-            Some(knob) => knob.values = vec![value],
-            None => kernel.knobs.knobs.push(Knob { name, values: vec![value] }),
+pub fn pin(kernel: Kernel, dims: &[(&'static str, usize)]) -> Kernel {
+    tuned(kernel, |space, default| {
+        for &(name, extent) in dims {
+            let value = i64::try_from(extent).unwrap_or(i64::MAX);
+            default.knobs.insert(name.to_owned(), value);
+            match space.knobs.iter_mut().find(|k| k.name == name) {
+                Some(knob) => knob.values = vec![value],
+                None => space.knobs.push(Knob { name, values: vec![value] }),
+            }
         }
-    }
-    if !(kernel.knobs.legal)(&kernel.default) {
-        let first = kernel.knobs.points().next();
-        kernel.default = first.unwrap_or(kernel.default);
-    }
-    kernel
+    })
 }
 
 /// The kernel with a knob restricted to divisors of `whole`: a block of keys within a page, say.
 ///
-/// The default becomes the largest legal divisor that is not above the declared default, or else `whole` itself.
+/// The default becomes the largest legal divisor that is not above the declared default, or else `whole` itself; for CPUs and
+/// for GPUs.
 #[must_use]
-pub fn divide(mut kernel: Kernel, name: &'static str, whole: usize) -> Kernel {
+pub fn divide(kernel: Kernel, name: &'static str, whole: usize) -> Kernel {
     let whole = i64::try_from(whole).unwrap_or(i64::MAX);
-    let declared = kernel.default.get(name).unwrap_or(whole);
-    let divides = |v: i64| v > 0 && whole % v == 0;
-    if let Some(knob) = kernel.knobs.knobs.iter_mut().find(|k| k.name == name) {
-        knob.values.retain(|&v| divides(v));
-        if knob.values.is_empty() {
-            knob.values.push(whole);
+    tuned(kernel, |space, default| {
+        let declared = default.get(name).unwrap_or(whole);
+        if let Some(knob) = space.knobs.iter_mut().find(|k| k.name == name) {
+            knob.values.retain(|&v| v > 0 && whole % v == 0);
+            if knob.values.is_empty() {
+                knob.values.push(whole);
+            }
+            let below = knob.values.iter().copied().filter(|&v| v <= declared).max();
+            default.knobs.insert(name.to_owned(), below.unwrap_or(knob.values[0]));
         }
-        let below = knob.values.iter().copied().filter(|&v| v <= declared).max();
-        kernel.default.knobs.insert(name.to_owned(), below.unwrap_or(knob.values[0]));
+    })
+}
+
+/// The kernel with a change made to both its search spaces and defaults, the defaults legal again after it.
+fn tuned(mut kernel: Kernel, change: impl Fn(&mut Space, &mut Schedule)) -> Kernel {
+    let mut cpu = kernel.tuning(TargetKind::Cpu);
+    for tuning in [&mut cpu, &mut kernel.gpu] {
+        change(&mut tuning.knobs, &mut tuning.default);
+        tuning.settle();
     }
-    if !(kernel.knobs.legal)(&kernel.default) {
-        let first = kernel.knobs.points().next();
-        kernel.default = first.unwrap_or(kernel.default);
-    }
-    kernel
+    Kernel { knobs: cpu.knobs, default: cpu.default, ..kernel }
+}
+
+/// Whether the warps of a GPU program hold a tile well: at most 64 elements of it per thread and half an SM's registers in all,
+/// and no warps that a few elements would do without.
+pub(crate) const fn held_by(elements: i64, warps: i64) -> bool {
+    let threads = 32 * warps;
+    elements <= 64 * threads && elements <= 32 << 10 && (elements >= 2 * threads || warps == 1)
 }
 
 /// Tiles of extent `knob` that cover `n` elements.

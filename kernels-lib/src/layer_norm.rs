@@ -3,13 +3,14 @@
 use tilewright_codegen::prelude::*;
 
 use crate::error::KernelError;
-use crate::host::{blocks, covers, expect};
+use crate::host::{blocks, covers, expect, held_by};
 
 /// `y = (x - mean) / sqrt(var + eps) * w + b`; see [`run`].
 #[kernel(
     space(BM: [1, 2, 4, 8, 16], N: [128, 1000]),
     default(BM = 1, N = 1000),
     legal = |s| BM * N <= 1 << 18 || BM == 1,
+    gpu(space(BM: [1, 2, 4]), knobs(warps: [1, 2, 4, 8, 16]), default(warps = 4), legal = |s| held_by(BM * N, warps)),
     types(T: [f32], W: [f32, bf16]),
 )]
 pub fn layer_norm<T: Float, W: Float, BM: Dim, N: Dim>(

@@ -28,6 +28,27 @@ pub enum Layout {
     InOut,
 }
 
+/// Bytes of an element, for rules on schedules.
+pub(crate) const fn bytes<T>() -> i64 {
+    size_of::<T>() as i64
+}
+
+/// Whether a block of a GPU holds a product: accumulators in registers and `stages` tiles of both operands in shared memory.
+///
+/// Matrix instructions take operands of 16 bits; then half of a thread's registers may be accumulators, and the shared memory is
+/// that of the largest GPUs. Other products are fused multiply-adds, whose operands need registers too, and half an SM's shared memory
+/// is plenty.
+pub(crate) const fn fits_block(
+    accumulators: i64,
+    warps: i64,
+    staged_bytes: i64,
+    operand_bytes: [i64; 2],
+) -> bool {
+    let threads = 32 * warps;
+    let (most, most_bytes) = if matches!(operand_bytes, [2, 2]) { (128, 224 << 10) } else { (32, 96 << 10) };
+    accumulators >= 16 * threads && accumulators <= most * threads && staged_bytes <= most_bytes
+}
+
 /// Adds the product of one K step to an accumulator.
 #[track_caller]
 pub(crate) fn multiply<T, W, BM: Dim, BN: Dim, BK: Dim>(
@@ -57,6 +78,17 @@ where
     ),
     default(BM = 128, BN = 256, BK = 256, group = 4),
     legal = |s| 4 * (BM * BN + BK * BN + BM * BK) <= 4 << 20,
+    gpu(
+        space(BM: [64, 128], BN: [64, 128, 256], BK: [32, 64], group: [4, 8]),
+        knobs(warps: [4, 8], stages: [2, 3, 4, 5]),
+        default(BM = 128, BN = 128, BK = 64, group = 8, warps = 8, stages = 3),
+        legal = |s| fits_block(
+            BM * BN,
+            warps,
+            stages * BK * (BM * bytes::<T>() + BN * bytes::<W>()),
+            [bytes::<T>(), bytes::<W>()]
+        ),
+    ),
     types(T: [f32], W: [f32, bf16]),
     comptime(epilogue: [Epilogue::NONE, Epilogue::BIAS_RESIDUAL], layout: [Layout::OutIn, Layout::InOut]),
 )]
@@ -88,6 +120,17 @@ pub fn matmul<T: Float + DotInput<Acc = f32>, W: Float + DotInput<Acc = f32>, BM
     ),
     default(BM = 128, BN = 128, BK = 256, group = 4),
     legal = |s| 4 * (2 * BM * BN + 2 * BK * BN + BM * BK) <= 4 << 20,
+    gpu(
+        space(BM: [64, 128], BN: [32, 64, 128], BK: [32, 64], group: [4, 8]),
+        knobs(warps: [4, 8], stages: [2, 3, 4]),
+        default(BM = 128, BN = 64, BK = 64, group = 8, warps = 8, stages = 3),
+        legal = |s| fits_block(
+            2 * BM * BN,
+            warps,
+            stages * BK * (BM * bytes::<T>() + 2 * BN * bytes::<W>()),
+            [bytes::<T>(), bytes::<W>()]
+        ),
+    ),
     types(T: [f32], W: [f32, bf16]),
     comptime(activation: [Activation::Silu], layout: [Layout::OutIn, Layout::InOut]),
 )]

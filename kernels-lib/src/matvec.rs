@@ -16,6 +16,12 @@ use crate::error::KernelError;
 use crate::host::blocks;
 use crate::matmul::{Layout, check_product, multiply};
 
+/// Whether a step of a GPU program streams 16 to 64 weights per thread, and the sums that a thread keeps leave registers for them.
+const fn streams(rows: i64, columns: i64, weights: i64, warps: i64) -> bool {
+    let threads = 32 * warps;
+    weights >= 16 * threads && weights <= 64 * threads && (rows * columns <= 64 || columns == 4)
+}
+
 /// `y = epilogue(x w)` for a few rows of `x`; see [`run`].
 #[kernel(
     space(
@@ -24,6 +30,12 @@ use crate::matmul::{Layout, check_product, multiply};
         BK: [256, 512, 1024, 2048, 4096],
     ),
     default(BM = 1, BN = 64, BK = 1024),
+    gpu(
+        space(BN: [4, 8, 16, 32], BK: [256, 512, 1024]),
+        knobs(warps: [2, 4, 8]),
+        default(BM = 1, BN = 8, BK = 512, warps = 4),
+        legal = |s| streams(BM, BN, BN * BK, warps),
+    ),
     types(T: [f32], W: [f32, bf16]),
     comptime(epilogue: [Epilogue::NONE, Epilogue::BIAS_RESIDUAL], layout: [Layout::OutIn, Layout::InOut]),
 )]
@@ -51,6 +63,12 @@ pub fn matvec<T: Float + DotInput<Acc = f32>, W: Float + DotInput<Acc = f32>, BM
         BK: [256, 512, 1024, 2048, 4096],
     ),
     default(BM = 1, BN = 64, BK = 1024),
+    gpu(
+        space(BN: [4, 8, 16], BK: [256, 512, 1024]),
+        knobs(warps: [2, 4, 8]),
+        default(BM = 1, BN = 4, BK = 512, warps = 4),
+        legal = |s| streams(BM, BN, 2 * BN * BK, warps),
+    ),
     types(T: [f32], W: [f32, bf16]),
     comptime(activation: [Activation::Silu], layout: [Layout::OutIn, Layout::InOut]),
 )]

@@ -6,7 +6,7 @@
 use tilewright_codegen::prelude::*;
 
 use crate::error::KernelError;
-use crate::host::{blocks, covers, expect, programs};
+use crate::host::{blocks, covers, expect, held_by, programs};
 
 /// The rows of a tile normalised and weighted, in f32. `length` is the number of elements that count: the rest are zero.
 fn normalise<W: Float, BM: Dim, N: Dim>(
@@ -25,6 +25,7 @@ fn normalise<W: Float, BM: Dim, N: Dim>(
     space(BM: [1, 2, 4, 8, 16], N: [128, 1024]),
     default(BM = 1, N = 1024),
     legal = |s| BM * N <= 1 << 18 || BM == 1,
+    gpu(space(BM: [1, 2, 4]), knobs(warps: [1, 2, 4, 8, 16]), default(warps = 4), legal = |s| held_by(BM * N, warps)),
     types(T: [f32], W: [f32, bf16]),
 )]
 pub fn rms_norm<T: Float, W: Float, BM: Dim, N: Dim>(
@@ -43,6 +44,7 @@ pub fn rms_norm<T: Float, W: Float, BM: Dim, N: Dim>(
     space(BM: [1, 2, 4, 8, 16], N: [128, 1024]),
     default(BM = 1, N = 1024),
     legal = |s| BM * N <= 1 << 18 || BM == 1,
+    gpu(space(BM: [1, 2, 4]), knobs(warps: [1, 2, 4, 8, 16]), default(warps = 4), legal = |s| held_by(BM * N, warps)),
     types(T: [f32], W: [f32, bf16]),
 )]
 pub fn rms_norm_add<T: Float, W: Float, BM: Dim, N: Dim>(
@@ -63,6 +65,7 @@ pub fn rms_norm_add<T: Float, W: Float, BM: Dim, N: Dim>(
     space(BM: [1, 4, 16, 64], N: [64, 128]),
     default(BM = 16, N = 128),
     legal = |s| BM * N <= 1 << 18 || BM == 1,
+    gpu(space(BM: [1, 4, 16]), knobs(warps: [1, 2, 4, 8, 16]), default(BM = 4, warps = 4), legal = |s| held_by(BM * N, warps)),
     types(T: [f32], W: [f32, bf16]),
 )]
 pub fn rms_norm_heads<T: Float, W: Float, BM: Dim, N: Dim>(

@@ -17,10 +17,14 @@
 use tilewright_codegen::prelude::*;
 
 use crate::error::KernelError;
-use crate::host::{blocks, covers, expect, programs};
+use crate::host::{blocks, covers, expect, held_by, programs};
 
 /// cos and sin of every position; see [`run_table`].
-#[kernel(space(BT: [1, 4, 16, 64], HD: [32, 64]), default(BT = 16, HD = 64))]
+#[kernel(
+    space(BT: [1, 4, 16, 64], HD: [32, 64]),
+    default(BT = 16, HD = 64),
+    gpu(space(BT: [1, 4, 16]), knobs(warps: [1, 2, 4]), default(BT = 4, warps = 2), legal = |s| held_by(BT * HD, warps))
+)]
 pub fn rope_table<BT: Dim, HD: Dim>(
     positions: View<i32, 1>,
     inv_freq: View<f32, 1>,
@@ -41,7 +45,11 @@ fn turn<S: TileShape>([a, b]: [Tile<f32, S>; 2], [cos, sin]: [Tile<f32, S>; 2]) 
 }
 
 /// Turns heads in place; see [`run`].
-#[kernel(space(BT: [1, 4, 16, 64], HD: [32, 64]), default(BT = 16, HD = 64))]
+#[kernel(
+    space(BT: [1, 4, 16, 64], HD: [32, 64]),
+    default(BT = 16, HD = 64),
+    gpu(space(BT: [1, 4, 16]), knobs(warps: [1, 2, 4]), default(BT = 4, warps = 2), legal = |s| held_by(2 * BT * HD, warps))
+)]
 pub fn rope<T: Float, BT: Dim, HD: Dim>(x: ViewMut<T, 4>, cos: View<f32, 2>, sin: View<f32, 2>) {
     let t = program_id(0) * BT;
     let head = x.at(1, program_id(1));
@@ -68,6 +76,7 @@ fn normalise<W: Float, H: Dim, HD: Dim>(
 /// Optional norm and RoPE of queries and keys, keys and values into their pages; see [`run_write`].
 #[kernel(
     space(HQ: [16], HKV: [8], HD: [64]),
+    gpu(knobs(warps: [2, 4, 8, 16]), default(warps = 4), legal = |s| held_by((HQ + 2 * HKV) * HD, warps)),
     types(T: [f32], W: [f32, bf16], K: [f32, bf16]),
     comptime(norm: [HeadNorm::None, HeadNorm::Rms]),
 )]

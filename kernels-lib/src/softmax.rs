@@ -3,7 +3,7 @@
 use tilewright_codegen::prelude::*;
 
 use crate::error::KernelError;
-use crate::host::{blocks, covers, expect};
+use crate::host::{blocks, covers, expect, held_by};
 use crate::online_softmax::LOWEST;
 
 /// Rows of at most `N` elements; see [`run`].
@@ -11,6 +11,7 @@ use crate::online_softmax::LOWEST;
     space(BM: [1, 2, 4, 8, 16, 32], N: [128, 1000]),
     default(BM = 4, N = 1000),
     legal = |s| BM * N <= 1 << 18 || BM == 1,
+    gpu(space(BM: [1, 2, 4]), knobs(warps: [1, 2, 4, 8, 16, 32]), default(BM = 1, warps = 4), legal = |s| held_by(BM * N, warps)),
 )]
 pub fn softmax<T: Float, BM: Dim, N: Dim>(x: View<T, 2>, y: ViewMut<T, 2>) {
     let at = [program_id(0) * BM, scalar(0)];
@@ -22,7 +23,11 @@ pub fn softmax<T: Float, BM: Dim, N: Dim>(x: View<T, 2>, y: ViewMut<T, 2>) {
 }
 
 /// Rows of any length: a first pass for the largest element and the total, a second for the quotients; see [`run_long`].
-#[kernel(space(BM: [1, 2, 4], BN: [1024, 2048, 4096, 8192]), default(BM = 1, BN = 4096))]
+#[kernel(
+    space(BM: [1, 2, 4], BN: [1024, 2048, 4096, 8192]),
+    default(BM = 1, BN = 4096),
+    gpu(space(BM: [1]), knobs(warps: [4, 8, 16]), default(BM = 1, warps = 8), legal = |s| held_by(BM * BN, warps))
+)]
 pub fn softmax_long<T: Float, BM: Dim, BN: Dim>(x: View<T, 2>, y: ViewMut<T, 2>) {
     let m = program_id(0) * BM;
     let mut top = full::<f32, (BM,)>(LOWEST);
@@ -42,7 +47,7 @@ pub fn softmax_long<T: Float, BM: Dim, BN: Dim>(x: View<T, 2>, y: ViewMut<T, 2>)
 
 /// Runs [`softmax()`]: `y [R, N] = exp(x - max x) / sum exp(x - max x)`, row by row.
 ///
-/// The schedule's `N` must cover the row: pin it with [`crate::host::pin`]; from about 64 Ki elements on use [`run_long`]. A row
+/// The schedule's `N` must cover the row: pin it with [`crate::host::pin`]; from about 64 Ki elements on (32 Ki on a GPU) use [`run_long`]. A row
 /// of minus infinity gives zeros. Computed in f32. Tolerance: 1e-6 of the largest result in f32.
 /// Cost: about `4 R N` FLOPs, `2 R N` elements.
 ///

@@ -4,12 +4,18 @@ use tilewright_codegen::prelude::*;
 
 use crate::epilogue::Activation;
 use crate::error::KernelError;
-use crate::host::{blocks, expect};
+use crate::host::{blocks, expect, held_by};
 
 /// `y = activation(gate) * up`; see [`run`].
 #[kernel(
     space(BM: [1, 2, 4, 8, 16], BN: [256, 512, 1024, 2048, 4096]),
     default(BM = 4, BN = 1024),
+    gpu(
+        space(BM: [1, 2, 4], BN: [256, 512, 1024, 2048]),
+        knobs(warps: [2, 4, 8]),
+        default(BM = 1, BN = 1024, warps = 4),
+        legal = |s| held_by(BM * BN, warps),
+    ),
     comptime(activation: [Activation::Silu]),
 )]
 pub fn swiglu<T: Float, BM: Dim, BN: Dim>(

@@ -7,10 +7,14 @@
 use tilewright_codegen::prelude::*;
 
 use crate::error::KernelError;
-use crate::host::{covers, expect, programs};
+use crate::host::{covers, expect, held_by, programs};
 
 /// The K largest of each row; see [`run`].
-#[kernel(space(BN: [512, 1024, 2048, 4096], K: [8, 64]), default(BN = 1024, K = 8))]
+#[kernel(
+    space(BN: [512, 1024, 2048, 4096], K: [8, 64]),
+    default(BN = 1024, K = 8),
+    gpu(space(BN: [1024, 2048, 4096]), knobs(warps: [4, 8]), default(BN = 2048, warps = 8), legal = |s| held_by(BN, warps))
+)]
 pub fn top_k<T: Float, BN: Dim, K: Dim>(x: View<T, 2>, values: ViewMut<T, 2>, indices: ViewMut<i32, 2>) {
     let r = program_id(0);
     let row = x.at(0, r);

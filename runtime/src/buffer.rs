@@ -1,7 +1,8 @@
-//! Device memory: typed buffers, owned or lent read-only by the host (a memory-mapped checkpoint, say).
+//! Device memory: typed buffers on any device, owned or lent read-only by the host (a memory-mapped checkpoint, say).
 //!
 //! Invariant: a buffer's pointer is aligned for its element type and its `len` elements stay valid while the buffer lives. Owned
-//! memory starts at a multiple of 64 bytes; from a few megabytes on it is on huge pages.
+//! memory starts at a multiple of 64 bytes; from a few megabytes on it is on huge pages. The pointer of a buffer on a GPU is an
+//! address there, which the host never reads: values go in and out by copies.
 
 #![allow(unsafe_code, reason = "owns raw memory that kernels address directly")]
 
@@ -11,9 +12,13 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 
 use tilewright_codegen::dsl::elem::Elem;
+use tilewright_codegen::ir::DType;
 use tilewright_codegen::tensor::{TensorMut, TensorRef, row_major};
 
 use crate::cpu::pages::{Pages, WORTH_BYTES};
+use crate::cuda::context::{Fill, Memory};
+use crate::cuda::stream::CudaStream;
+use crate::device::Device;
 use crate::error::RuntimeError;
 
 /// Alignment of owned memory: a cache line, and a full vector register.
@@ -27,6 +32,7 @@ enum Storage {
     Owned(Layout),
     Pages { _keep: Pages },
     Lent { _keep_alive: Arc<dyn HostMemory> },
+    Cuda { memory: Memory, stream: CudaStream },
 }
 
 /// `len` elements of `T` on a device.
@@ -37,7 +43,7 @@ pub struct Buffer<T> {
     elem: PhantomData<T>,
 }
 
-// SAFETY: a buffer owns its memory or lends memory that nobody writes; `T: Elem` are plain values.
+// SAFETY: a buffer owns its memory, on host or device, or lends memory that nobody writes; `T: Elem` are plain values.
 unsafe impl<T: Send> Send for Buffer<T> {}
 // SAFETY: shared access only reads.
 unsafe impl<T: Sync> Sync for Buffer<T> {}
@@ -61,6 +67,94 @@ impl<T: Elem> Buffer<T> {
         let raw = unsafe { alloc_zeroed(layout) };
         let Some(ptr) = NonNull::new(raw.cast::<T>()) else { handle_alloc_error(layout) };
         Ok(Self { ptr, len, storage: Storage::Owned(layout), elem: PhantomData })
+    }
+
+    /// A buffer of zeros on a device.
+    ///
+    /// # Errors
+    /// When the device has not as much memory.
+    pub fn zeros_on(device: &Device, len: usize) -> Result<Self, RuntimeError> {
+        let Some(stream) = device.cuda_stream() else { return Self::zeros(len) };
+        let bytes = len.checked_mul(size_of::<T>()).ok_or(RuntimeError::OutOfMemory { bytes: usize::MAX })?;
+        let memory = stream.context().allocate(bytes, Fill::Zero)?;
+        let ptr = std::ptr::with_exposed_provenance_mut::<T>(memory.address() as usize);
+        let ptr = NonNull::new(ptr).ok_or(RuntimeError::OutOfMemory { bytes })?;
+        let storage = Storage::Cuda { memory, stream: stream.clone() };
+        Ok(Self { ptr, len, storage, elem: PhantomData })
+    }
+
+    /// A buffer on a device with a copy of host values.
+    ///
+    /// # Errors
+    /// As [`Buffer::zeros_on`].
+    pub fn from_slice_on(device: &Device, values: &[T]) -> Result<Self, RuntimeError> {
+        let mut buffer = Self::zeros_on(device, values.len())?;
+        buffer.write(values)?;
+        Ok(buffer)
+    }
+
+    /// Copies all elements to the host, after the work so far that was given to the device.
+    ///
+    /// # Errors
+    /// [`RuntimeError::Length`] unless there is exactly as much room; what earlier work on a GPU did wrong.
+    pub fn read(&self, values: &mut [T]) -> Result<(), RuntimeError> {
+        self.check_length(values.len())?;
+        self.read_at(0, values)
+    }
+
+    /// As [`Buffer::read`], of as many elements as there is room for, from element `offset`.
+    ///
+    /// # Errors
+    /// [`RuntimeError::ViewTooLarge`] unless there are as many; what earlier work on a GPU did wrong.
+    pub fn read_at(&self, offset: usize, values: &mut [T]) -> Result<(), RuntimeError> {
+        self.check(offset, &[values.len()])?;
+        let Storage::Cuda { memory, stream } = &self.storage else {
+            values.copy_from_slice(&self.as_slice()[offset..offset + values.len()]);
+            return Ok(());
+        };
+        let mut bytes = vec![0u8; size_of_val(values)];
+        stream.download(memory, offset * size_of::<T>(), &mut bytes)?;
+        if T::DTYPE == DType::Bool {
+            // A kernel gone wrong may have left any byte, and a host `bool` is 0 or 1.
+            bytes.iter_mut().for_each(|byte| *byte = u8::from(*byte != 0));
+        }
+        // SAFETY: as many bytes, of plain values for which every pattern but that of `bool` stands.
+        unsafe {
+            std::ptr::copy_nonoverlapping(bytes.as_ptr(), values.as_mut_ptr().cast::<u8>(), bytes.len())
+        };
+        Ok(())
+    }
+
+    /// Copies host values to all elements, after the work so far that was given to the device.
+    ///
+    /// # Errors
+    /// [`RuntimeError::Length`] unless there are exactly as many; [`RuntimeError::ReadOnly`] for lent memory; what earlier
+    /// work on a GPU did wrong.
+    pub fn write(&mut self, values: &[T]) -> Result<(), RuntimeError> {
+        self.check_length(values.len())?;
+        self.write_at(0, values)
+    }
+
+    /// As [`Buffer::write`], to the elements from `offset`.
+    ///
+    /// # Errors
+    /// [`RuntimeError::ViewTooLarge`] unless there are as many; [`RuntimeError::ReadOnly`] for lent memory; what earlier work
+    /// on a GPU did wrong.
+    pub fn write_at(&mut self, offset: usize, values: &[T]) -> Result<(), RuntimeError> {
+        self.check(offset, &[values.len()])?;
+        let Storage::Cuda { memory, stream } = &mut self.storage else {
+            self.as_mut_slice()?[offset..offset + values.len()].copy_from_slice(values);
+            return Ok(());
+        };
+        // SAFETY: plain values without padding, as bytes.
+        let bytes = unsafe { std::slice::from_raw_parts(values.as_ptr().cast::<u8>(), size_of_val(values)) };
+        Ok(stream.upload(bytes, memory, offset * size_of::<T>())?)
+    }
+
+    /// Whether the host addresses the elements, as [`Buffer::as_slice`] needs.
+    #[must_use]
+    pub const fn is_on_host(&self) -> bool {
+        !matches!(self.storage, Storage::Cuda { .. })
     }
 
     /// A buffer with a copy of host values.
@@ -113,24 +207,28 @@ impl<T: Elem> Buffer<T> {
         self.len == 0
     }
 
-    /// The elements.
+    /// The elements of a buffer on the host.
+    ///
+    /// # Panics
+    /// If the buffer is on a GPU, whose memory the host does not address: [`Buffer::read`] copies from any device.
     #[must_use]
     pub fn as_slice(&self) -> &[T] {
+        assert!(self.is_on_host(), "the elements of a buffer on a GPU are copied with `read`");
         // SAFETY: the buffer holds `len` aligned, initialised elements, and `&self` keeps writers out.
         unsafe { std::slice::from_raw_parts(self.ptr.as_ptr(), self.len) }
     }
 
-    /// The elements, to change.
+    /// The elements of a buffer on the host, to change.
     ///
     /// # Errors
-    /// [`RuntimeError::ReadOnly`] for lent memory.
+    /// [`RuntimeError::ReadOnly`] for lent memory, and on a GPU, where [`Buffer::write`] copies.
     pub fn as_mut_slice(&mut self) -> Result<&mut [T], RuntimeError> {
         match self.storage {
             Storage::Owned(_) | Storage::Pages { .. } => {
                 // SAFETY: as in `as_slice`, and `&mut self` is the only access.
                 Ok(unsafe { std::slice::from_raw_parts_mut(self.ptr.as_ptr(), self.len) })
             }
-            Storage::Lent { .. } => Err(RuntimeError::ReadOnly),
+            Storage::Lent { .. } | Storage::Cuda { .. } => Err(RuntimeError::ReadOnly),
         }
     }
 
@@ -184,6 +282,10 @@ impl<T: Elem> Buffer<T> {
         Ok(unsafe { TensorMut::from_raw(self.ptr.as_ptr().add(offset), dims, row_major(dims)) })
     }
 
+    fn check_length(&self, found: usize) -> Result<(), RuntimeError> {
+        if found == self.len { Ok(()) } else { Err(RuntimeError::Length { found, len: self.len }) }
+    }
+
     fn check(&self, offset: usize, dims: &[usize]) -> Result<(), RuntimeError> {
         let needed = dims.iter().try_fold(1usize, |n, &d| n.checked_mul(d)).unwrap_or(usize::MAX);
         if offset.checked_add(needed).is_some_and(|end| end <= self.len) {
@@ -220,6 +322,25 @@ mod tests {
         let error = buffer.view_at(5, [2, 4]).unwrap_err().to_string();
         assert!(error.contains("[2, 4]") && error.contains("12"), "{error}");
         assert!(buffer.view([usize::MAX, 2]).is_err());
+    }
+
+    #[test]
+    fn values_go_in_and_out_by_copies() {
+        let device = Device::cpu(1);
+        let mut buffer = Buffer::from_slice_on(&device, &[1.0f32, 2.0, 3.0]).unwrap();
+        let mut values = [0.0; 3];
+        buffer.read(&mut values).unwrap();
+        assert_eq!(values, [1.0, 2.0, 3.0]);
+        buffer.write(&[4.0, 5.0, 6.0]).unwrap();
+        assert_eq!(buffer.as_slice(), [4.0, 5.0, 6.0]);
+        let error = buffer.write(&[1.0]).unwrap_err().to_string();
+        assert!(error.contains('1') && error.contains('3'), "{error}");
+        assert!(buffer.read(&mut [0.0; 4]).is_err());
+        buffer.write_at(1, &[7.0, 8.0]).unwrap();
+        let mut part = [0.0; 2];
+        buffer.read_at(0, &mut part).unwrap();
+        assert_eq!(part, [4.0, 7.0]);
+        assert!(buffer.write_at(2, &[0.0; 2]).is_err() && buffer.read_at(usize::MAX, &mut part).is_err());
     }
 
     #[test]

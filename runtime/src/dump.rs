@@ -1,6 +1,6 @@
 //! `TILEWRIGHT_DUMP` and `TILEWRIGHT_OVERRIDE`: look at a kernel between two passes, or run an edited version of it.
 //!
-//! - `TILEWRIGHT_DUMP=after:<pass>` prints the IR after one pass, `all` after each (`after:input` is the IR as built).
+//! - `TILEWRIGHT_DUMP=after:<pass>` prints the IR after one pass, `all` after each (`after:input` is the IR as built, `after:cuda` CUDA C in `.cu` files).
 //!   With `TILEWRIGHT_DUMP_DIR=<dir>` each goes to the file `<label>.<pass>.tile` there instead of standard error.
 //! - `TILEWRIGHT_OVERRIDE=<dir>` reads `<label>.<pass>.tile`, where that file exists, in place of the IR after that pass.
 
@@ -48,9 +48,32 @@ impl Dumps {
     /// # Errors
     /// A sentence that names the file which could not be read, parsed or written.
     pub fn observe(&self, label: &str, stage: &str, func: &Func) -> Result<Option<Func>, String> {
-        let file = format!("{label}.{stage}.tile");
+        let shown = || print::print(func);
+        let Some((path, text)) = self.exchanged(label, stage, "tile", &shown)? else { return Ok(None) };
+        parse::parse(&text)
+            .map(Some)
+            .map_err(|e| format!("the override {} does not parse: {e}", path.display()))
+    }
+
+    /// Dumps CUDA C, the specialisation `label`, as stage `cuda` in files `<label>.cuda.cu`, and returns what should replace it.
+    ///
+    /// # Errors
+    /// A sentence that names the file which could not be read or written.
+    pub fn observe_text(&self, label: &str, stage: &str, text: &str) -> Result<Option<String>, String> {
+        Ok(self.exchanged(label, stage, "cu", &|| text.to_owned())?.map(|(_, text)| text))
+    }
+
+    /// Writes a dump where one is asked for, and reads the override where there is one.
+    fn exchanged(
+        &self,
+        label: &str,
+        stage: &str,
+        suffix: &str,
+        shown: &dyn Fn() -> String,
+    ) -> Result<Option<(PathBuf, String)>, String> {
+        let file = format!("{label}.{stage}.{suffix}");
         if self.after.as_deref().is_some_and(|after| after == "all" || after == stage) {
-            let text = print::print(func);
+            let text = shown();
             match &self.dir {
                 Some(dir) => {
                     let path = dir.join(&file);
@@ -70,9 +93,7 @@ impl Dumps {
         };
         let text = std::fs::read_to_string(&path)
             .map_err(|e| format!("the override {} could not be read: {e}", path.display()))?;
-        parse::parse(&text)
-            .map(Some)
-            .map_err(|e| format!("the override {} does not parse: {e}", path.display()))
+        Ok(Some((path, text)))
     }
 }
 

@@ -33,11 +33,12 @@ pub struct Compiled {
     program: CpuProgram,
 }
 
-/// Specialises, optimises and compiles a kernel.
+/// The tile program of a kernel under a schedule, optimised; dumps and overrides apply.
 ///
 /// # Errors
-/// [`LaunchError::Specialisation`] with every diagnostic; an override that cannot be read is reported likewise.
-pub fn compile(kernel: &Kernel, schedule: &Schedule, isa: Isa) -> Result<Compiled, LaunchError> {
+/// [`LaunchError::Specialisation`] with every diagnostic; an override that cannot be read or has other parameters is reported
+/// likewise.
+pub fn tile_program(kernel: &Kernel, schedule: &Schedule) -> Result<Func, LaunchError> {
     let refuse = |diagnostics: Diagnostics| LaunchError::Specialisation {
         kernel: kernel.name,
         schedule: schedule.clone(),
@@ -67,8 +68,21 @@ pub fn compile(kernel: &Kernel, schedule: &Schedule, isa: Isa) -> Result<Compile
         );
         return Err(refuse(Diagnostic::new(kernel.source.loc(), message).into()));
     }
-    let program =
-        CpuProgram::compile(&func, isa).map_err(refuse)?.with_last_level_cache(last_level_cache_bytes());
+    Ok(func)
+}
+
+/// Specialises, optimises and compiles a kernel for the CPU.
+///
+/// # Errors
+/// As [`tile_program`], and what the CPU target cannot do.
+pub fn compile(kernel: &Kernel, schedule: &Schedule, isa: Isa) -> Result<Compiled, LaunchError> {
+    let func = tile_program(kernel, schedule)?;
+    let program = CpuProgram::compile(&func, isa).map_err(|diagnostics| LaunchError::Specialisation {
+        kernel: kernel.name,
+        schedule: schedule.clone(),
+        diagnostics,
+    })?;
+    let program = program.with_last_level_cache(last_level_cache_bytes());
     Ok(Compiled { kernel: kernel.clone(), func, program })
 }
 

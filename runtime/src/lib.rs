@@ -6,10 +6,14 @@
 //! ```
 
 pub mod buffer;
+pub mod cache;
 pub mod cpu;
+pub mod cuda;
 pub mod device;
+pub mod doctor;
 pub mod dump;
 pub mod error;
+pub mod gpu;
 pub mod launch;
 pub mod stream;
 

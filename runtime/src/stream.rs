@@ -11,7 +11,8 @@ use std::sync::{Arc, PoisonError};
 use tilewright_codegen::error::LaunchError;
 use tilewright_codegen::kernel::{Launch, LaunchOn};
 
-use crate::device::Device;
+use crate::device::{Device, Target};
+use crate::gpu::cuda::Variants;
 use crate::launch::{self, Compiled};
 
 /// Launch keys are hashes already.
@@ -36,11 +37,13 @@ impl Hasher for KeyHasher {
 pub struct Stream {
     device: Device,
     used: RefCell<HashMap<u64, Arc<Compiled>, BuildHasherDefault<KeyHasher>>>,
+    /// What was launched on a GPU.
+    variants: Variants,
 }
 
 impl Stream {
     pub(crate) fn new(device: Device) -> Self {
-        Self { device, used: RefCell::default() }
+        Self { device, used: RefCell::default(), variants: Variants::default() }
     }
 
     /// The device that the launches run on.
@@ -78,8 +81,11 @@ impl Stream {
 
 impl LaunchOn for Stream {
     fn launch(&self, launch: Launch<'_>) -> Result<(), LaunchError> {
-        let compiled = self.prepare(&launch)?;
-        compiled.run(&self.device, launch.grid, launch.args)
+        match &self.device.inner.target {
+            Target::Cpu => self.prepare(&launch)?.run(&self.device, launch.grid, launch.args),
+            Target::Sim(sim) => sim.launch(&launch),
+            Target::Cuda(stream, assertions) => self.variants.launch(stream, assertions, &launch),
+        }
     }
 }
 

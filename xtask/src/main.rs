@@ -1,8 +1,11 @@
-//! Project tasks that cargo cannot say: `cargo xtask test | bench-cpu | bless`.
+//! Project tasks that cargo cannot say: `cargo xtask test | nvrtc | cuda-report | sim-report | bench-cpu | bless`.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program prints")]
 
 mod bench;
+mod cuda_report;
+mod nvrtc;
+mod sim_report;
 mod test;
 
 use std::process::ExitCode;
@@ -10,6 +13,13 @@ use std::process::ExitCode;
 const USAGE: &str = "usage: cargo xtask <task>
 
   test                    every test of the workspace, its documentation and its examples
+  nvrtc                   fetches the compiler for CUDA kernels into target/nvrtc, if it is not there
+  cuda-report [--arch ARCH].. [--kernel NAME].. [--sample N] [--all-rows] [--json FILE]
+                          compiles every kernel at every schedule declared for GPUs and holds the compiler's account
+                          against limits; --sample N takes the default and N others of each
+  sim-report [--arch ARCH].. [--kernel NAME].. [--sample N] [--json FILE]
+                          runs every kernel at every schedule declared for GPUs on the simulated GPU against f64, with
+                          asynchronous operations early, late and at random, and the detection of races
   bench-cpu [--json FILE] [--quick] [--no-llm]
                           benchmarks on this CPU with the peers beside us; ends with one line of ratios
   bless                   rewrites generated documents and expected outputs; review the diff";
@@ -22,6 +32,9 @@ fn main() -> ExitCode {
     };
     let outcome = match task {
         "test" => test::run(rest),
+        "nvrtc" => nvrtc::run(rest),
+        "cuda-report" => cuda_report::run(rest),
+        "sim-report" => sim_report::run(rest),
         "bench-cpu" => bench::run(rest),
         "bless" => test::bless(),
         "help" | "--help" | "-h" => {

@@ -5,11 +5,11 @@
 //! It accepts what the verifier would reject, so that the verifier can say why; it never panics, and stops at the first
 //! error with its line and column.
 
-mod cursor;
-mod labels;
+pub(crate) mod cursor;
+pub(crate) mod labels;
 mod ops;
 
-use super::func::{Block, Func, Param, Stmt, StmtKind, Value, ViewFacts};
+use super::func::{Block, Func, Param, Stmt, StmtKind, Value, ValueData, ViewFacts};
 use super::print::is_path_char;
 use super::types::{DType, MAX_RANK, Shape, TileType, Type, ViewType};
 use super::walk::map_values;
@@ -43,12 +43,12 @@ pub fn parse(text: &str) -> Result<Func, ParseError> {
 }
 
 /// An error before its offset is turned into line and column.
-struct Fault {
-    at: usize,
-    message: String,
+pub(crate) struct Fault {
+    pub(crate) at: usize,
+    pub(crate) message: String,
 }
 
-type Parsed<T> = Result<T, Fault>;
+pub(crate) type Parsed<T> = Result<T, Fault>;
 
 /// A definition read, whose location may wait for that of its statement.
 struct Definition {
@@ -60,7 +60,7 @@ struct Definition {
 
 struct Parser<'a> {
     cur: Cursor<'a>,
-    labels: Labels,
+    labels: Labels<Type>,
 }
 
 impl Parser<'_> {
@@ -83,8 +83,8 @@ impl Parser<'_> {
         }
         let mut func = Func { name, params, values: Vec::new(), body };
         let (handles, values) = std::mem::take(&mut self.labels).resolve()?;
-        map_values(&mut func, |v| handles[v.index()]);
-        func.values = values;
+        map_values(&mut func, |v| Value(handles[v.index()]));
+        func.values = values.into_iter().map(|v| ValueData { ty: v.ty, loc: v.loc, name: v.name }).collect();
         Ok(func)
     }
 
@@ -92,7 +92,7 @@ impl Parser<'_> {
         let value = self.value()?;
         let at = self.cur.offset();
         let name = if self.cur.starts_with(":") {
-            self.labels.name_of(value)
+            self.labels.name_of(value.0)
         } else {
             Some(self.cur.word_or_string()?)
         };
@@ -118,8 +118,8 @@ impl Parser<'_> {
     }
 
     fn value(&mut self) -> Parsed<Value> {
-        let (label, at) = self.cur.label()?;
-        self.labels.mention(label, at)
+        let (label, at) = self.cur.label("%", "a value such as `%0`")?;
+        self.labels.mention(label, at).map(Value)
     }
 
     fn values(&mut self, close: &str) -> Parsed<Vec<Value>> {
@@ -148,7 +148,7 @@ impl Parser<'_> {
     }
 
     fn define(&mut self, def: &mut Definition, usual: Loc) -> Parsed<Value> {
-        self.labels.define(def.value, def.at, def.ty, def.loc.unwrap_or(usual))?;
+        self.labels.define(def.value.0, def.at, def.ty, def.loc.unwrap_or(usual))?;
         Ok(def.value)
     }
 

@@ -337,22 +337,22 @@ impl Printer<'_> {
 }
 
 /// Whether `text` can stand in the text form without quotes.
-pub(super) fn is_word(text: &str) -> bool {
+pub(crate) fn is_word(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') && text.chars().all(is_word_char)
 }
 
 /// Whether `c` may continue a word.
-pub(super) const fn is_word_char(c: char) -> bool {
+pub(crate) const fn is_word_char(c: char) -> bool {
     c.is_ascii_alphanumeric() || c == '_'
 }
 
 /// Whether `c` may stand in a file name without quotes.
-pub(super) const fn is_path_char(c: char) -> bool {
+pub(crate) const fn is_path_char(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-' | '/')
 }
 
 /// `text` in double quotes, with escapes for quotes, backslashes and control characters.
-fn quote(text: &str) -> String {
+pub(crate) fn quote(text: &str) -> String {
     let mut out = String::from("\"");
     for c in text.chars() {
         match c {

@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 
 use super::output::write_whole;
 use super::session::Session;
-use crate::args::BenchArgs;
-use crate::error::Result;
+use crate::args::{BenchArgs, DeviceKind};
+use crate::error::{Error, Result};
 use crate::forward::{Ceilings, Chunk, Forward, KernelTime, LogitRows, Profiling, Step};
 use crate::kv_cache::KvCache;
 use crate::sampler::{Sampler, SamplingParams};
@@ -34,6 +34,9 @@ pub struct BenchReport {
 }
 
 pub(super) fn bench(args: &BenchArgs, out: &mut dyn Write) -> anyhow::Result<()> {
+    if let DeviceKind::Sim(_) = args.model.device {
+        return Err(Error::SimulatedTime.into());
+    }
     let session = Session::open(&args.model)?;
     let length = args.prompt_tokens + args.gen_tokens;
     let (mut forward, loading) = session.load(session.n_kv_pages(&[length]))?;

@@ -10,6 +10,7 @@
 //! Activations are f32. Long prompts run in passes of at most [`PASS_TOKENS`] tokens, which bounds the scratch memory; the
 //! pages carry what one pass leaves to the next.
 
+use tilewright_codegen::schedule::TargetKind;
 use tilewright_codegen::tensor::{TensorMut, TensorRef};
 use tilewright_kernels::attention_paged::Pages;
 use tilewright_kernels::epilogue::Epilogue;
@@ -24,7 +25,7 @@ use super::runner::{Heads, Runner, device, head_norm};
 use super::scratch::Scratch;
 use super::tensors::{Tensors, WeightElem};
 use crate::config::ModelConfig;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::forward::{
     Ceilings, Chunk, Forward, ForwardLimits, KernelInfo, KernelTime, LogitRows, Profiling, Step,
 };
@@ -66,18 +67,22 @@ impl<W: WeightElem> Decoder<W> {
     ) -> Result<Self> {
         let layout = KvLayout { element_bytes: size_of::<W>(), ..options.kv_layout };
         let page_elements = options.n_kv_pages * layout.n_kv_heads * layout.page_tokens * layout.head_dim;
-        let zeros = || Buffer::zeros(page_elements).map_err(device);
+        let zeros = || Buffer::zeros_on(on, page_elements).map_err(device);
         let pages = (0..config.n_layers)
             .map(|_| Ok(LayerPages { k: zeros()?, v: zeros()? }))
             .collect::<Result<_>>()?;
         let rope = config.rope_table();
         Ok(Self {
-            tensors: Tensors::load(blueprint, config, weights, on.threads())?,
+            tensors: Tensors::load(blueprint, config, weights, on)?,
             pages,
-            inv_freq: Buffer::from_slice(&rope.inv_freq).map_err(device)?,
+            inv_freq: Buffer::from_slice_on(on, &rope.inv_freq).map_err(device)?,
             rope_factor: rope.attention_scaling,
-            scratch: Scratch::new(config)?,
-            runner: Runner { stream: on.stream(), plan: Plan::for_cpu(), profile: Profile::new() },
+            scratch: Scratch::new(on, config)?,
+            runner: Runner {
+                stream: on.stream(),
+                plan: Plan::new(on.kind()),
+                profile: Profile::new(on.clone()),
+            },
             limits: ForwardLimits {
                 vocab_size: config.vocab_size,
                 context_tokens: config.max_position_embeddings,
@@ -102,8 +107,7 @@ impl<W: WeightElem> Decoder<W> {
         let rows = chunks.iter().map(|chunk| chunk.tokens.len()).sum();
         let heads = self.heads();
         let eps = self.config.rms_norm_eps as f32;
-        let threads = self.runner.stream.device().threads();
-        self.scratch.prepare(&self.config, kv, chunks, heads, threads)?;
+        self.scratch.prepare(&self.config, kv, chunks, heads)?;
         let Self { config, tensors, pages, inv_freq, scratch, runner, limits, .. } = self;
         let hidden = config.hidden_size;
         runner.embed(&scratch.ids, &tensors.embedding, &mut scratch.x, rows, hidden)?;
@@ -154,14 +158,21 @@ impl<W: WeightElem> Decoder<W> {
             at += run;
         }
         let weight = tensors.head.as_ref().unwrap_or(&tensors.embedding);
-        runner.product(
-            "lm_head",
-            [wanted.len(), vocab, hidden],
-            &scratch.h,
-            (weight.view([vocab, hidden]).map_err(device)?, None),
-            logits,
-            Epilogue::NONE,
-        )
+        let weight = (weight.view([vocab, hidden]).map_err(device)?, None);
+        let extents = [wanted.len(), vocab, hidden];
+        match runner.stream.device().kind() {
+            TargetKind::Cpu => {
+                let logits = TensorMut::from_slice(logits, [wanted.len(), vocab]).map_err(device)?;
+                runner.product("lm_head", extents, &scratch.h, weight, logits, Epilogue::NONE)
+            }
+            TargetKind::Gpu => {
+                scratch.grow_logits(logits.len())?;
+                let Scratch { h, logits: on_device, .. } = scratch;
+                let y = on_device.view_mut([wanted.len(), vocab]).map_err(device)?;
+                runner.product("lm_head", extents, h, weight, y, Epilogue::NONE)?;
+                on_device.read_at(0, logits).map_err(device)
+            }
+        }
     }
 }
 
@@ -185,12 +196,13 @@ fn rope_write<W: WeightElem>(
         None => TensorRef::from_slice(&[], [0, 0]).map_err(device),
     };
     let kv_len: usize = kv.iter().product();
-    let (q, rest) = scratch.qkv.as_mut_slice().map_err(device)?.split_at_mut(group * kv_len);
-    let (k, rest) = rest.split_at(kv_len);
+    let all = scratch.qkv.view_mut([(group + 2) * kv_len]).map_err(device)?;
+    let (q, rest) = all.split_at(group * kv_len).map_err(device)?;
+    let (k, v) = rest.split_at(kv_len).map_err(device)?;
     runner.rope_write(RopeWrite {
-        q: TensorMut::from_slice(q, [rows, n_kv_heads * group, 2, pairs]).map_err(device)?,
-        k: TensorRef::from_slice(k, kv).map_err(device)?,
-        v: TensorRef::from_slice(&rest[..kv_len], kv).map_err(device)?,
+        q: q.reshaped([rows, n_kv_heads * group, 2, pairs]).map_err(device)?,
+        k: k.reshaped(kv).map_err(device)?.into_ref(),
+        v: v.reshaped(kv).map_err(device)?.into_ref(),
         cos: scratch.cos.view([rows, pairs]).map_err(device)?,
         sin: scratch.sin.view([rows, pairs]).map_err(device)?,
         slots: scratch.slots.view([rows]).map_err(device)?,
@@ -251,6 +263,17 @@ fn attend<W: WeightElem>(
     let starts = scratch.starts.view([chunks.len() + 1]).map_err(device)?;
     let longest = chunks.iter().map(|chunk| chunk.tokens.len()).max().unwrap_or(0);
     runner.attend_prompt(heads, &scratch.qkv, pages, starts, rows, longest, &mut scratch.a, window, work)
+}
+
+/// What a GPU's clocks allow: its memory at full rate, and f32 multiply-adds, a warp's per quarter of an SM and cycle.
+fn nominal_ceilings(on: &Device) -> Result<Ceilings> {
+    let Some(stream) = on.cuda_stream() else { return Err(Error::SimulatedTime) };
+    let info = stream.context().info();
+    Ok(Ceilings {
+        // Two transfers a cycle.
+        memory_bytes_per_s: 2e3 * f64::from(info.memory_clock_khz) * f64::from(info.memory_bus_bits) / 8.0,
+        flops_per_s: 2e3 * 128.0 * f64::from(info.n_sms) * f64::from(info.clock_khz),
+    })
 }
 
 /// Cuts chunks into passes of at most [`PASS_TOKENS`] tokens; each piece knows where its rows of logits go.
@@ -346,8 +369,11 @@ impl<W: WeightElem> Forward for Decoder<W> {
     }
 
     fn measure_ceilings(&mut self) -> Result<Ceilings> {
-        let measured =
-            tilewright_autotune::ceiling::measure_cpu(self.runner.stream.device()).map_err(device)?;
+        let on = self.runner.stream.device();
+        if on.kind() == TargetKind::Gpu {
+            return nominal_ceilings(on);
+        }
+        let measured = tilewright_autotune::ceiling::measure_cpu(on).map_err(device)?;
         Ok(Ceilings { memory_bytes_per_s: measured.bytes_per_s, flops_per_s: measured.flops_per_s })
     }
 }

@@ -9,10 +9,10 @@ use std::rc::Rc;
 
 use tilewright_autotune::fingerprint::Fingerprint;
 use tilewright_autotune::kernels::{complete, free_space};
-use tilewright_autotune::library::{Library, Lookup};
+use tilewright_autotune::library::{Library, Lookup, Reason};
 use tilewright_autotune::problem::{Bucket, Subject};
 use tilewright_codegen::kernel::Kernel;
-use tilewright_codegen::schedule::Schedule;
+use tilewright_codegen::schedule::{Schedule, TargetKind};
 use tilewright_kernels::host::divide;
 
 use super::profile::label;
@@ -38,21 +38,22 @@ impl Ask {
 /// The schedules chosen so far.
 pub(super) struct Plan {
     library: Library,
-    device: Fingerprint,
+    /// Whose records serve; nobody has recorded a GPU yet, and then the declared defaults do.
+    device: Option<Fingerprint>,
+    kind: TargetKind,
     chosen: HashMap<(&'static str, u32), Rc<Schedule>>,
     /// In the order of first use, which is the order of the path.
     infos: Vec<KernelInfo>,
 }
 
 impl Plan {
-    /// A plan for this machine's CPU, with the user's records before the shipped ones.
-    pub(super) fn for_cpu() -> Self {
-        Self {
-            library: Library::for_user(),
-            device: Fingerprint::host_cpu(),
-            chosen: HashMap::new(),
-            infos: Vec::new(),
-        }
+    /// A plan for a kind of device, with the user's records before the shipped ones.
+    pub(super) fn new(kind: TargetKind) -> Self {
+        let device = match kind {
+            TargetKind::Cpu => Some(Fingerprint::host_cpu()),
+            TargetKind::Gpu => None,
+        };
+        Self { library: Library::for_user(), device, kind, chosen: HashMap::new(), infos: Vec::new() }
     }
 
     /// The schedule of the step `name` for `rows` rows; `ask` describes the problem the first time.
@@ -67,11 +68,14 @@ impl Plan {
             return Rc::clone(known);
         }
         let (kernel, ask) = ask();
-        let space = free_space(&kernel);
-        let subject = Subject { kernel: kernel.name, source_hash: kernel.source.hash, space: &space };
-        let lookup = self.library.lookup(&subject, &ask.bucket, &self.device);
-        let found = lookup.schedule().map(|free| complete(&kernel, free));
-        let found = found.filter(kernel.knobs.legal).filter(|schedule| match ask.divides {
+        let (tuning, space) = (kernel.tuning(self.kind), free_space(&kernel, self.kind));
+        let subject = Subject { kernel: kernel.name, source_hash: tuning.source_hash, space: &space };
+        let lookup = match &self.device {
+            Some(device) => self.library.lookup(&subject, &ask.bucket, device),
+            None => Lookup::Default(Reason::UnknownDevice),
+        };
+        let found = lookup.schedule().map(|free| complete(&kernel, self.kind, free));
+        let found = found.filter(tuning.knobs.legal).filter(|schedule| match ask.divides {
             Some((knob, whole)) => schedule
                 .get(knob)
                 .and_then(|v| usize::try_from(v).ok())
@@ -79,17 +83,17 @@ impl Plan {
             None => true,
         });
         let default = match ask.divides {
-            Some((knob, whole)) => divide(kernel.clone(), knob, whole).default,
-            None => kernel.default.clone(),
+            Some((knob, whole)) => divide(kernel.clone(), knob, whole).tuning(self.kind).default,
+            None => tuning.default,
+        };
+        let source = match &lookup {
+            Lookup::Found(record) if found.is_some() => ScheduleSource::Record(record.origin.clone()),
+            Lookup::Found(_) | Lookup::Default(_) => ScheduleSource::Default,
         };
         let mut schedule = found.unwrap_or(default);
         for &(knob, value) in &ask.fixed {
             schedule = schedule.with(knob, i64::try_from(value).unwrap_or(i64::MAX));
         }
-        let source = match &lookup {
-            Lookup::Found(found) => ScheduleSource::Record(found.origin.clone()),
-            Lookup::Default(_) => ScheduleSource::Default,
-        };
         self.infos.push(KernelInfo {
             name: format!("{}, up to {} rows", label(kernel.name, name), rows.next_power_of_two()),
             schedule: schedule.to_string(),

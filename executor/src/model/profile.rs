@@ -2,6 +2,8 @@
 
 use std::time::Instant;
 
+use tilewright_runtime::Device;
+
 use crate::forward::{KernelTime, Profiling};
 
 /// Least work of a launch.
@@ -21,14 +23,15 @@ pub(super) fn label(kernel: &str, name: &str) -> String {
 /// Kernel times so far.
 #[derive(Debug)]
 pub(super) struct Profile {
+    device: Device,
     mode: Profiling,
     times: Vec<KernelTime>,
 }
 
 impl Profile {
     /// Nothing gathered, profiling off.
-    pub(super) fn new() -> Self {
-        Self { mode: Profiling::Off, times: Vec::new() }
+    pub(super) fn new(device: Device) -> Self {
+        Self { device, mode: Profiling::Off, times: Vec::new() }
     }
 
     /// Starts or stops timing.
@@ -48,6 +51,8 @@ impl Profile {
             Profiling::On => {
                 let started = Instant::now();
                 let out = run();
+                // A GPU has only been asked; what it did wrong is reported by the copy that waits for its results.
+                let _ = self.device.synchronize();
                 self.add(&label(kernel, name), work, started.elapsed().as_secs_f64());
                 out
             }

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use tilewright_autotune::problem::Bucket;
 use tilewright_codegen::ir::DType;
 use tilewright_codegen::kernel::Kernel;
-use tilewright_codegen::tensor::TensorRef;
+use tilewright_codegen::tensor::{TensorMut, TensorRef};
 use tilewright_kernels::attention::Mask;
 use tilewright_kernels::attention_paged::Pages;
 use tilewright_kernels::epilogue::{Activation, Epilogue};
@@ -144,7 +144,7 @@ impl Runner {
                 layer.weight.view([layer.n_out, layer.n_in]).map_err(device)?,
                 bias.map(|bias| bias.view([layer.n_out])).transpose().map_err(device)?,
             ),
-            y.as_mut_slice().map_err(device)?,
+            y.view_mut([rows, layer.n_out]).map_err(device)?,
             epilogue,
         )
     }
@@ -160,19 +160,20 @@ impl Runner {
     ) -> Result<()> {
         let k = layer.n_in;
         let epilogue = Epilogue { bias: layer.bias.is_some(), ..Epilogue::NONE };
-        let mut part = |name, first: usize, n: usize, y: &mut [f32]| {
+        let mut part = |name, first: usize, n: usize, y: TensorMut<'_, f32, 1>| {
             let weight = layer.weight.view_at(first * k, [n, k]).map_err(device)?;
             let bias =
                 layer.bias.as_ref().map(|bias| bias.view_at(first, [n])).transpose().map_err(device)?;
+            let y = y.reshaped([rows, n]).map_err(device)?;
             self.product(name, [rows, n, k], x, (weight, bias), y, epilogue)
         };
-        let mut rest = y.as_mut_slice().map_err(device)?;
+        let mut rest = y.view_mut([rows * layer.n_out.iter().sum::<usize>()]).map_err(device)?;
         if rows == 1 {
             return part("qkv_proj", 0, layer.n_out.iter().sum(), rest);
         }
         let mut first = 0;
         for (name, n) in ["q_proj", "k_proj", "v_proj"].into_iter().zip(layer.n_out) {
-            let (now, later) = rest.split_at_mut(rows * n);
+            let (now, later) = rest.split_at(rows * n).map_err(device)?;
             part(name, first, n, now)?;
             (first, rest) = (first + n, later);
         }
@@ -186,7 +187,7 @@ impl Runner {
         [m, n, k]: [usize; 3],
         x: &Buffer<f32>,
         (w, bias): (TensorRef<'_, W, 2>, Option<TensorRef<'_, W, 1>>),
-        y: &mut [f32],
+        y: TensorMut<'_, f32, 2>,
         epilogue: Epilogue,
     ) -> Result<()> {
         let Self { stream, plan, profile } = self;
@@ -199,12 +200,11 @@ impl Runner {
             Some(bias) => bias,
             None => TensorRef::from_slice(&[], [0]).map_err(device)?,
         };
-        let y = tilewright_codegen::tensor::TensorMut::from_slice(&mut y[..m * n], [m, n]).map_err(device)?;
         let ask = || linear_bucket::<W>(m, n, k).with_option("epilogue", "none");
         if m <= STREAMED_ROWS {
             let schedule = plan.schedule(name, m, || {
                 let kernel = matvec::matvec::kernel::<f32, W>(epilogue, Layout::OutIn);
-                (kernel, Ask::new(ask(), vec![("BM", m.next_power_of_two())]))
+                pinned(kernel, ask(), vec![("BM", m.next_power_of_two())])
             });
             let run = || matvec::run(&*stream, &schedule, x, w, bias, y, epilogue, Layout::OutIn);
             profile.launch(["matvec", name], work, run).map_err(device)
@@ -231,18 +231,20 @@ impl Runner {
         if gate.bias.is_some() {
             self.linear("gate", gate, x, spare, rows, Epilogue::NONE)?;
             // The up projection lands behind the gate, so that one buffer serves both.
-            let (first, second) = spare.as_mut_slice().map_err(device)?.split_at_mut(m * n);
+            let both = spare.view_mut([2 * m * n]).map_err(device)?;
+            let (first, second) = both.split_at(m * n).map_err(device)?;
+            let mut second = second.reshaped([m, n]).map_err(device)?;
             let bias = Epilogue { bias: up.bias.is_some(), ..Epilogue::NONE };
             let up_bias = up.bias.as_ref().map(|bias| bias.view([n])).transpose().map_err(device)?;
             let up_weight = up.weight.view([n, k]).map_err(device)?;
-            self.product("up", [m, n, k], x, (up_weight, up_bias), second, bias)?;
+            self.product("up", [m, n, k], x, (up_weight, up_bias), second.reborrow(), bias)?;
             let Self { stream, plan, profile } = self;
             let schedule = plan.schedule("swiglu", m, || {
                 let ask = bucket::<f32>(&[("rows", m), ("columns", n)]);
                 pinned(swiglu::swiglu::kernel::<f32>(Activation::Silu), ask, Vec::new())
             });
-            let g = TensorRef::from_slice(first, [m, n]).map_err(device)?;
-            let u = TensorRef::from_slice(&second[..m * n], [m, n]).map_err(device)?;
+            let g = first.reshaped([m, n]).map_err(device)?.into_ref();
+            let u = second.into_ref();
             let y = y.view_mut([m, n]).map_err(device)?;
             let work = Work { flops: (5 * m * n) as f64, bytes: (12 * m * n) as f64 };
             return profile
@@ -262,7 +264,7 @@ impl Runner {
         if m <= STREAMED_ROWS {
             let schedule = plan.schedule("gate_up", m, || {
                 let kernel = matvec::matvec_gated::kernel::<f32, W>(silu, layout);
-                (kernel, Ask::new(ask(), vec![("BM", m.next_power_of_two())]))
+                pinned(kernel, ask(), vec![("BM", m.next_power_of_two())])
             });
             let run = || matvec::run_gated(&*stream, &schedule, x, g, u, y, silu, layout);
             profile.launch(["matvec_gated", "gate_up"], work, run).map_err(device)

@@ -1,7 +1,7 @@
 //! Device memory of one pass: activations, positions and page tables. It grows to the largest pass seen and is reused.
 
 use tilewright_codegen::dsl::elem::Elem;
-use tilewright_runtime::Buffer;
+use tilewright_runtime::{Buffer, Device};
 
 use super::runner::{Heads, device};
 use crate::config::ModelConfig;
@@ -9,11 +9,14 @@ use crate::error::Result;
 use crate::forward::Chunk;
 use crate::kv_cache::KvCache;
 
-/// Programs of decode attention per thread: enough to balance, few enough that merging stays cheap.
-const PROGRAMS_PER_THREAD: usize = 2;
+/// Programs of decode attention per worker: enough to balance, few enough that merging stays cheap.
+const PROGRAMS_PER_WORKER: usize = 2;
 
 /// Activations are f32 and row-major, one row per token.
 pub(super) struct Scratch {
+    device: Device,
+    /// Logits of a pass, `[rows, vocab]`, on a device whose memory is not the host's.
+    pub(super) logits: Buffer<f32>,
     /// Hidden state, `[rows, hidden]`.
     pub(super) x: Buffer<f32>,
     /// Normalised hidden state, `[rows, hidden]`.
@@ -51,26 +54,27 @@ fn index(value: usize) -> i32 {
 }
 
 /// Makes room for `len` elements; what was there is lost.
-fn grow<T: Elem>(buffer: &mut Buffer<T>, len: usize) -> Result<()> {
+fn grow<T: Elem>(on: &Device, buffer: &mut Buffer<T>, len: usize) -> Result<()> {
     if buffer.len() < len {
-        *buffer = Buffer::zeros(len.next_power_of_two()).map_err(device)?;
+        *buffer = Buffer::zeros_on(on, len.next_power_of_two()).map_err(device)?;
     }
     Ok(())
 }
 
 /// Fills the beginning of a buffer, growing it if need be.
-fn fill(buffer: &mut Buffer<i32>, values: &[i32]) -> Result<()> {
-    grow(buffer, values.len())?;
-    buffer.as_mut_slice().map_err(device)?[..values.len()].copy_from_slice(values);
-    Ok(())
+fn fill(on: &Device, buffer: &mut Buffer<i32>, values: &[i32]) -> Result<()> {
+    grow(on, buffer, values.len())?;
+    buffer.write_at(0, values).map_err(device)
 }
 
 impl Scratch {
     /// Scratch for decode steps; prompts grow it.
-    pub(super) fn new(config: &ModelConfig) -> Result<Self> {
-        let none = || Buffer::zeros(1).map_err(device);
-        let no_index = || Buffer::zeros(1).map_err(device);
+    pub(super) fn new(on: &Device, config: &ModelConfig) -> Result<Self> {
+        let none = || Buffer::zeros_on(on, 1).map_err(device);
+        let no_index = || Buffer::zeros_on(on, 1).map_err(device);
         let mut scratch = Self {
+            device: on.clone(),
+            logits: none()?,
             x: none()?,
             h: none()?,
             qkv: none()?,
@@ -106,7 +110,7 @@ impl Scratch {
             (&mut self.cos, config.head_dim / 2),
             (&mut self.sin, config.head_dim / 2),
         ] {
-            grow(buffer, rows * width)?;
+            grow(&self.device, buffer, rows * width)?;
         }
         Ok(())
     }
@@ -118,7 +122,6 @@ impl Scratch {
         kv: &KvCache,
         chunks: &[Chunk<'_>],
         heads: Heads,
-        threads: usize,
     ) -> Result<()> {
         let (mut ids, mut positions, mut slots) = (Vec::new(), Vec::new(), Vec::new());
         let (mut starts, mut lengths) = (vec![0], Vec::new());
@@ -133,11 +136,11 @@ impl Scratch {
             lengths.push(index(chunk.start + chunk.tokens.len()));
         }
         self.grow_rows(config, ids.len())?;
-        fill(&mut self.ids, &ids)?;
-        fill(&mut self.positions, &positions)?;
-        fill(&mut self.slots, &slots)?;
-        fill(&mut self.starts, &starts)?;
-        fill(&mut self.lengths, &lengths)?;
+        fill(&self.device, &mut self.ids, &ids)?;
+        fill(&self.device, &mut self.positions, &positions)?;
+        fill(&self.device, &mut self.slots, &slots)?;
+        fill(&self.device, &mut self.starts, &starts)?;
+        fill(&self.device, &mut self.lengths, &lengths)?;
 
         let n_pages = |chunk: &Chunk<'_>| (chunk.start + chunk.tokens.len()).div_ceil(heads.page_tokens);
         self.max_pages = chunks.iter().map(n_pages).max().unwrap_or(1);
@@ -147,14 +150,20 @@ impl Scratch {
                 *entry = index(page as usize);
             }
         }
-        fill(&mut self.page_table, &table)?;
+        fill(&self.device, &mut self.page_table, &table)?;
 
-        // A short batch splits long contexts, so that every thread has a share.
+        // A short batch splits long contexts, so that every worker has a share.
         let programs = (chunks.len() * heads.n_kv_heads).max(1);
-        self.n_splits = (PROGRAMS_PER_THREAD * threads).div_ceil(programs).clamp(1, self.max_pages);
+        self.n_splits =
+            (PROGRAMS_PER_WORKER * self.device.workers()).div_ceil(programs).clamp(1, self.max_pages);
         let states = programs * self.n_splits * heads.group;
-        grow(&mut self.partial, states * heads.head_dim)?;
-        grow(&mut self.stats, 2 * states)
+        grow(&self.device, &mut self.partial, states * heads.head_dim)?;
+        grow(&self.device, &mut self.stats, 2 * states)
+    }
+
+    /// Makes room for `len` logits.
+    pub(super) fn grow_logits(&mut self, len: usize) -> Result<()> {
+        grow(&self.device, &mut self.logits, len)
     }
 
     /// Bytes allocated.
@@ -170,6 +179,7 @@ impl Scratch {
             &self.sin,
             &self.partial,
             &self.stats,
+            &self.logits,
         ];
         let indices =
             [&self.ids, &self.positions, &self.slots, &self.starts, &self.lengths, &self.page_table];

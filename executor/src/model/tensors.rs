@@ -2,14 +2,16 @@
 //!
 //! Matrices stay in the width of the checkpoint. Large ones are copied to huge pages, which are read some 6 % faster than the
 //! checkpoint's memory map, unless the machine is short of memory; then, and where they are small, they stay in the map. The
-//! projections to queries, keys and values are always copied, to lie one below the other.
+//! projections to queries, keys and values are always copied, to lie one below the other. On a GPU everything is copied once, to
+//! its memory.
 //! Norm vectors become f32, which is exact for every width and costs nothing. Biases share the matrices' element type.
 
 use std::sync::Arc;
 
 use safetensors::Dtype;
 use tilewright_codegen::dsl::elem::{DotInput, Elem, Float};
-use tilewright_runtime::{Buffer, HostMemory};
+use tilewright_codegen::schedule::TargetKind;
+use tilewright_runtime::{Buffer, Device, HostMemory};
 
 use super::blueprint::Blueprint;
 use super::runner::device;
@@ -40,6 +42,8 @@ enum Placement {
     InPlace,
     /// Copied, those that are worth it.
     HugePages,
+    /// In the device's memory, all of them.
+    OnDevice,
 }
 
 /// From this many bytes on a matrix is worth a copy.
@@ -47,7 +51,10 @@ const COPIED_BYTES: usize = 4 << 20;
 
 impl Placement {
     /// Copies where they leave as much memory again for everything else.
-    fn choose(weights: &Weights) -> Self {
+    fn choose(weights: &Weights, on: &Device) -> Self {
+        if on.kind() == TargetKind::Gpu {
+            return Self::OnDevice;
+        }
         let bytes: u64 = weights.totals().iter().map(|total| total.n_bytes).sum();
         let is_roomy = memory::available_bytes().is_some_and(|available| available / 2 > bytes);
         if is_roomy { Self::HugePages } else { Self::InPlace }
@@ -60,7 +67,7 @@ struct Loader<'a> {
     config: &'a ModelConfig,
     weights: &'a Weights,
     placement: Placement,
-    threads: usize,
+    device: &'a Device,
 }
 
 /// A linear layer: `[out, in]` and an optional bias `[out]`.
@@ -104,7 +111,7 @@ pub(super) struct Tensors<W> {
 }
 
 impl<W: WeightElem> Tensors<W> {
-    /// Takes the tensors that `blueprint` names out of a checkpoint, copying with up to `threads` threads.
+    /// Takes the tensors that `blueprint` names out of a checkpoint, placing them in memory of `on`.
     ///
     /// # Errors
     /// A tensor that is missing, or has another shape or element type.
@@ -112,9 +119,10 @@ impl<W: WeightElem> Tensors<W> {
         blueprint: &Blueprint,
         config: &ModelConfig,
         weights: &Weights,
-        threads: usize,
+        on: &Device,
     ) -> Result<Self> {
-        let loader = Loader { blueprint, config, weights, placement: Placement::choose(weights), threads };
+        let placement = Placement::choose(weights, on);
+        let loader = Loader { blueprint, config, weights, placement, device: on };
         let (vocab, hidden) = (config.vocab_size, config.hidden_size);
         let head = match (config.tie_word_embeddings, weights.get(blueprint.head)) {
             (true, _) => None,
@@ -123,13 +131,18 @@ impl<W: WeightElem> Tensors<W> {
         // An embedding that is no head is read a row per token.
         let embedding = match head {
             None => loader.matrix::<W>(blueprint.embedding, &[vocab, hidden])?,
-            Some(_) => Loader { placement: Placement::InPlace, ..loader }
-                .matrix::<W>(blueprint.embedding, &[vocab, hidden])?,
+            Some(_) => {
+                let placement = match placement {
+                    Placement::InPlace | Placement::HugePages => Placement::InPlace,
+                    Placement::OnDevice => Placement::OnDevice,
+                };
+                Loader { placement, ..loader }.matrix::<W>(blueprint.embedding, &[vocab, hidden])?
+            }
         };
         Ok(Self {
             embedding,
             layers: (0..config.n_layers).map(|index| loader.layer(index)).collect::<Result<_>>()?,
-            final_norm: vector(weights, blueprint.final_norm, hidden)?,
+            final_norm: loader.vector(blueprint.final_norm, hidden)?,
             head,
         })
     }
@@ -137,7 +150,7 @@ impl<W: WeightElem> Tensors<W> {
 
 impl Loader<'_> {
     fn layer<W: WeightElem>(&self, index: usize) -> Result<Layer<W>> {
-        let Self { blueprint, config, weights, .. } = *self;
+        let Self { blueprint, config, .. } = *self;
         let name = |part: &str| format!("{}{index}.{part}", blueprint.layer_prefix);
         let (hidden, inner) = (config.hidden_size, config.intermediate_size);
         let (q, kv) = (config.q_width(), config.kv_width());
@@ -148,8 +161,8 @@ impl Loader<'_> {
         };
         let qk_norm = match blueprint.qk_norm {
             Some([q_norm, k_norm]) => Some([
-                vector(weights, &name(q_norm), config.head_dim)?,
-                vector(weights, &name(k_norm), config.head_dim)?,
+                self.vector(&name(q_norm), config.head_dim)?,
+                self.vector(&name(k_norm), config.head_dim)?,
             ]),
             None => None,
         };
@@ -157,7 +170,7 @@ impl Loader<'_> {
         let [gate_name, up_name] = blueprint.gate_up;
         let biases = config.biases;
         Ok(Layer {
-            attention_norm: vector(weights, &name(blueprint.attention_norm), hidden)?,
+            attention_norm: self.vector(&name(blueprint.attention_norm), hidden)?,
             qkv: Stacked {
                 weight: self.stacked(
                     &[q_name, k_name, v_name].map(name),
@@ -175,7 +188,7 @@ impl Loader<'_> {
             },
             qk_norm,
             attention_output: linear(blueprint.attention_output, hidden, q, biases.attention_output)?,
-            feed_forward_norm: vector(weights, &name(blueprint.feed_forward_norm), hidden)?,
+            feed_forward_norm: self.vector(&name(blueprint.feed_forward_norm), hidden)?,
             gate_up: [
                 linear(gate_name, inner, hidden, biases.mlp)?,
                 linear(up_name, inner, hidden, biases.mlp)?,
@@ -192,15 +205,15 @@ impl Loader<'_> {
         n_out: [usize; 3],
         n_in: Option<usize>,
     ) -> Result<Buffer<W>> {
-        let mut whole = Buffer::zeros(n_out.iter().sum::<usize>() * n_in.unwrap_or(1)).map_err(device)?;
-        let mut rest = whole.as_mut_slice().map_err(device)?;
+        let len = n_out.iter().sum::<usize>() * n_in.unwrap_or(1);
+        let mut whole = Buffer::zeros_on(self.device, len).map_err(device)?;
+        let mut at = 0;
         for (stem, n_out) in stems.iter().zip(n_out) {
             let shape: Vec<usize> = [n_out].into_iter().chain(n_in).collect();
             let name = format!("{stem}.{part}");
             let mapped = in_place(&self.weights.require_dtype(&name, &shape, &[W::CHECKPOINT])?)?;
-            let (to, later) = rest.split_at_mut(mapped.len());
-            copy(&mapped, to, self.threads);
-            rest = later;
+            copy(&mapped, &mut whole, at, self.device)?;
+            at += mapped.len();
         }
         Ok(whole)
     }
@@ -208,32 +221,47 @@ impl Loader<'_> {
     /// A tensor of exactly the model's element type.
     fn matrix<W: WeightElem>(&self, name: &str, shape: &[usize]) -> Result<Buffer<W>> {
         let mapped = in_place(&self.weights.require_dtype(name, shape, &[W::CHECKPOINT])?)?;
-        let is_large = mapped.len() * size_of::<W>() >= COPIED_BYTES;
-        if is_large && self.placement == Placement::HugePages {
-            let mut copied = Buffer::zeros(mapped.len()).map_err(device)?;
-            copy(&mapped, copied.as_mut_slice().map_err(device)?, self.threads);
-            Ok(copied)
-        } else {
-            Ok(mapped)
+        let is_copied = match self.placement {
+            Placement::InPlace => false,
+            Placement::HugePages => mapped.len() * size_of::<W>() >= COPIED_BYTES,
+            Placement::OnDevice => true,
+        };
+        if !is_copied {
+            return Ok(mapped);
+        }
+        let mut copied = Buffer::zeros_on(self.device, mapped.len()).map_err(device)?;
+        copy(&mapped, &mut copied, 0, self.device)?;
+        Ok(copied)
+    }
+
+    /// A vector of any weight type, as f32.
+    fn vector(&self, name: &str, len: usize) -> Result<Buffer<f32>> {
+        let found = vector(self.weights, name, len)?;
+        match self.placement {
+            Placement::InPlace | Placement::HugePages => Ok(found),
+            Placement::OnDevice => Buffer::from_slice_on(self.device, found.as_slice()).map_err(device),
         }
     }
 }
 
-/// Copies a matrix; of a large one the threads share the cost of its first touch.
-fn copy<W: WeightElem>(from: &Buffer<W>, to: &mut [W], threads: usize) {
+/// Copies a matrix of the checkpoint to the elements from `at`; of a large one on the host the threads share the cost of its
+/// first touch.
+fn copy<W: WeightElem>(from: &Buffer<W>, to: &mut Buffer<W>, at: usize, on: &Device) -> Result<()> {
     let from = from.as_slice();
-    if size_of_val(from) < COPIED_BYTES {
-        return to.copy_from_slice(from);
+    if on.kind() == TargetKind::Gpu || size_of_val(from) < COPIED_BYTES {
+        return to.write_at(at, from).map_err(device);
     }
-    let part = from.len().div_ceil(threads.max(1));
+    let to = &mut to.as_mut_slice().map_err(device)?[at..at + from.len()];
+    let part = from.len().div_ceil(on.threads().max(1));
     std::thread::scope(|scope| {
         for (to, from) in to.chunks_mut(part).zip(from.chunks(part)) {
             scope.spawn(|| to.copy_from_slice(from));
         }
     });
+    Ok(())
 }
 
-/// A vector of any weight type, as f32.
+/// A vector of any weight type, as f32, in host memory.
 fn vector(weights: &Weights, name: &str, len: usize) -> Result<Buffer<f32>> {
     let view = weights.require(name, &[len])?;
     if view.dtype == Dtype::F32 {

@@ -11,6 +11,7 @@ use crate::attention_decode::{Schedules, Scratch};
 use crate::attention_paged::Pages;
 use crate::error::KernelError;
 use crate::host::{divide, pin};
+use crate::online_softmax::is_narrow;
 use crate::reference::attend;
 use crate::{attention, attention_decode, attention_paged};
 
@@ -27,6 +28,12 @@ fn mask(params: &CaseParams) -> Mask {
         "full" => Mask::Full,
         _ => Mask::Causal,
     }
+}
+
+/// The tolerance of results in `T` from keys and values of `C`: a rounding more where weights are rounded before they meet values.
+fn attention_tolerance<T: Float, C: Float>() -> f64 {
+    let base = 4e-6;
+    tolerance::<T>(if is_narrow::<T, C>() { tolerance::<T>(base) } else { base })
 }
 
 /// The keys that the query at `position` of a context of `keys` may see.
@@ -128,7 +135,7 @@ fn contiguous<T: Float, C: Float + DotInput<Acc = f32>>(
     let cost = Cost {
         flops: 4.0 * (kv * group * size) as f64 * pairs(mask, tokens, keys, window),
         bytes: bytes::<T>(2 * n_q) + bytes::<C>(2 * n_kv),
-        tolerance: tolerance::<T>(4e-6),
+        tolerance: attention_tolerance::<T, C>(),
     };
     case(params, kernel, cost, |mut random| {
         let (q, k, v) = (random.buffer(n_q)?, random.buffer(n_kv)?, random.buffer(n_kv)?);
@@ -271,7 +278,7 @@ fn paged<T: Float, C: Float + DotInput<Acc = f32>>(
     let cost = Cost {
         flops: 4.0 * (kv * group * size) as f64 * all_pairs,
         bytes: bytes::<T>(2 * n_q) + bytes::<C>(2 * keys * kv * size),
-        tolerance: tolerance::<T>(4e-6),
+        tolerance: attention_tolerance::<T, C>(),
     };
     case(params, kernel, cost, |mut random| {
         Ok(Paged::<T, C> {
@@ -353,7 +360,7 @@ fn decode<T: Float, C: Float + DotInput<Acc = f32>>(
     let cost = Cost {
         flops: 4.0 * (kv * group * size) as f64 * all_pairs,
         bytes: bytes::<T>(2 * n_q) + bytes::<C>(2 * keys * kv * size),
-        tolerance: tolerance::<T>(4e-6),
+        tolerance: attention_tolerance::<T, C>(),
     };
     case(params, kernel, cost, |mut random| {
         Ok(Decode::<T, C> {

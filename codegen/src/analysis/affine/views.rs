@@ -11,6 +11,8 @@ pub struct ViewAxis {
     pub param_axis: usize,
     /// Index in the parameter of the view's first element.
     pub start: Affine,
+    /// Whether a slice cut the axis at a length of its own.
+    pub is_clipped: bool,
 }
 
 /// A view by the parameter that it comes from.
@@ -32,7 +34,9 @@ impl ViewForm {
     /// The form of a parameter itself.
     #[must_use]
     pub fn of_param(param: Value, rank: usize, facts: ViewFacts) -> Self {
-        let axes = (0..rank).map(|param_axis| ViewAxis { param_axis, start: Affine::constant(0) }).collect();
+        let axes = (0..rank)
+            .map(|param_axis| ViewAxis { param_axis, start: Affine::constant(0), is_clipped: false })
+            .collect();
         Self { param, facts, param_rank: rank, axes, selected: Vec::new() }
     }
 }
@@ -60,6 +64,7 @@ impl AffineFacts {
             let mut form = self.view(*v)?.clone();
             let axis = &mut form.axes[usize::from(*axis)];
             axis.start = axis.start.plus(self.form(*start)?);
+            axis.is_clipped = true;
             return Some(form);
         }
         if let Op::ViewPermute(v, perm) = op {
@@ -96,6 +101,19 @@ impl AffineFacts {
         let along = access.offsets.last().map_or(1, Affine::power_of_two_divisor);
         let declared = 1 << form.facts.divisible.trailing_zeros().min(31);
         along.min(declared)
+    }
+
+    /// How many elements along `axis` of `view`, from an access at `offsets` on, lie side by side in memory, aligned and in bounds
+    /// together: a power of two; 1 when nothing is known, or when the axis is not that along which memory is contiguous.
+    #[must_use]
+    pub fn vector_along(&self, view: Value, offsets: &[Value], axis: usize) -> u32 {
+        let Some((form, access)) = self.view(view).zip(self.access(view, offsets)) else { return 1 };
+        let along = &form.axes[axis];
+        if !form.facts.contiguous || along.is_clipped || along.param_axis + 1 != form.param_rank {
+            return 1;
+        }
+        let declared = 1 << form.facts.divisible.trailing_zeros().min(31);
+        access.offsets[along.param_axis].power_of_two_divisor().min(declared)
     }
 
     /// For each grid axis, whether stores of a tile of `shape` (rank 0: one element) at `offsets` of `view` touch different

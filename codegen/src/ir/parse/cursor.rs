@@ -1,22 +1,22 @@
 //! A place in a text under parsing: spaces, comments, words, numbers, strings, labels.
 
-use super::super::print::is_word_char;
 use super::{Fault, ParseError, Parsed};
+use crate::ir::print::is_word_char;
 
 /// The spelling of a value: its number, its name, or both.
-pub(super) struct Label {
-    pub(super) number: Option<u32>,
-    pub(super) name: Option<String>,
+pub(crate) struct Label {
+    pub(crate) number: Option<u32>,
+    pub(crate) name: Option<String>,
 }
 
 /// A text and how far it has been read.
-pub(super) struct Cursor<'a> {
+pub(crate) struct Cursor<'a> {
     text: &'a str,
     at: usize,
 }
 
 impl<'a> Cursor<'a> {
-    pub(super) const fn new(text: &'a str) -> Self {
+    pub(crate) const fn new(text: &'a str) -> Self {
         Self { text, at: 0 }
     }
 
@@ -25,7 +25,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Passes over white space and `//` comments.
-    pub(super) fn skip(&mut self) {
+    pub(crate) fn skip(&mut self) {
         loop {
             let rest = self.rest().trim_start();
             self.at = self.text.len() - rest.len();
@@ -37,22 +37,22 @@ impl<'a> Cursor<'a> {
     }
 
     /// Where the next token starts.
-    pub(super) fn offset(&mut self) -> usize {
+    pub(crate) fn offset(&mut self) -> usize {
         self.skip();
         self.at
     }
 
-    pub(super) fn at_end(&mut self) -> bool {
+    pub(crate) fn at_end(&mut self) -> bool {
         self.skip();
         self.rest().is_empty()
     }
 
-    pub(super) fn fault(&mut self, message: &str) -> Fault {
+    pub(crate) fn fault(&mut self, message: &str) -> Fault {
         Fault { at: self.offset(), message: message.to_owned() }
     }
 
     /// A fault that also says what stands there instead.
-    pub(super) fn expected(&mut self, what: &str) -> Fault {
+    pub(crate) fn expected(&mut self, what: &str) -> Fault {
         let at = self.offset();
         let rest = self.rest();
         let end =
@@ -63,7 +63,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// The error with its offset turned into line and column.
-    pub(super) fn locate(&self, fault: Fault) -> ParseError {
+    pub(crate) fn locate(&self, fault: Fault) -> ParseError {
         let before = &self.text[..fault.at];
         let line_start = before.rfind('\n').map_or(0, |i| i + 1);
         ParseError {
@@ -73,13 +73,13 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    pub(super) fn starts_with(&mut self, token: &str) -> bool {
+    pub(crate) fn starts_with(&mut self, token: &str) -> bool {
         self.skip();
         self.rest().starts_with(token)
     }
 
     /// Passes over `punct` if it comes next.
-    pub(super) fn eat(&mut self, punct: &str) -> bool {
+    pub(crate) fn eat(&mut self, punct: &str) -> bool {
         let found = self.starts_with(punct);
         if found {
             self.at += punct.len();
@@ -87,12 +87,12 @@ impl<'a> Cursor<'a> {
         found
     }
 
-    pub(super) fn expect(&mut self, punct: &str) -> Parsed<()> {
+    pub(crate) fn expect(&mut self, punct: &str) -> Parsed<()> {
         if self.eat(punct) { Ok(()) } else { Err(self.expected(&format!("`{punct}`"))) }
     }
 
     /// Passes over characters that `accept` takes, from right here.
-    pub(super) fn run(&mut self, accept: impl Fn(char) -> bool) -> &'a str {
+    pub(crate) fn run(&mut self, accept: impl Fn(char) -> bool) -> &'a str {
         let rest = self.rest();
         let end = rest.find(|c| !accept(c)).unwrap_or(rest.len());
         self.at += end;
@@ -100,7 +100,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Passes over the word `word` if it comes next, whole.
-    pub(super) fn eat_word(&mut self, word: &str) -> bool {
+    pub(crate) fn eat_word(&mut self, word: &str) -> bool {
         let found = self.starts_with(word) && !self.rest()[word.len()..].starts_with(is_word_char);
         if found {
             self.at += word.len();
@@ -108,16 +108,16 @@ impl<'a> Cursor<'a> {
         found
     }
 
-    pub(super) fn expect_word(&mut self, word: &str) -> Parsed<()> {
+    pub(crate) fn expect_word(&mut self, word: &str) -> Parsed<()> {
         if self.eat_word(word) { Ok(()) } else { Err(self.expected(&format!("`{word}`"))) }
     }
 
-    pub(super) fn word(&mut self) -> Parsed<&'a str> {
+    pub(crate) fn word(&mut self) -> Parsed<&'a str> {
         self.word_for("a word")
     }
 
     /// A word, where `what` is expected.
-    pub(super) fn word_for(&mut self, what: &str) -> Parsed<&'a str> {
+    pub(crate) fn word_for(&mut self, what: &str) -> Parsed<&'a str> {
         self.skip();
         if self.rest().starts_with(|c: char| c.is_ascii_digit() || !is_word_char(c)) || self.rest().is_empty()
         {
@@ -126,7 +126,7 @@ impl<'a> Cursor<'a> {
         Ok(self.run(is_word_char))
     }
 
-    pub(super) fn number<T: TryFrom<u64>>(&mut self) -> Parsed<T> {
+    pub(crate) fn number<T: TryFrom<u64>>(&mut self) -> Parsed<T> {
         let at = self.offset();
         let digits = self.run(|c| c.is_ascii_digit());
         if digits.is_empty() {
@@ -139,12 +139,12 @@ impl<'a> Cursor<'a> {
             .ok_or_else(|| Fault { at, message: format!("the number {digits} is too large here") })
     }
 
-    pub(super) fn word_or_string(&mut self) -> Parsed<String> {
+    pub(crate) fn word_or_string(&mut self) -> Parsed<String> {
         if self.starts_with("\"") { self.string() } else { self.word().map(str::to_owned) }
     }
 
     /// A string in double quotes with the printer's escapes.
-    pub(super) fn string(&mut self) -> Parsed<String> {
+    pub(crate) fn string(&mut self) -> Parsed<String> {
         let start = self.offset();
         self.expect("\"")?;
         let mut out = String::new();
@@ -189,11 +189,17 @@ impl<'a> Cursor<'a> {
         char::from_u32(u32::from_str_radix(&rest[..end], 16).ok()?)
     }
 
-    /// `%7`, `%acc.7` or `%acc`, and where it stands.
-    pub(super) fn label(&mut self) -> Parsed<(Label, usize)> {
+    /// The rest of the line, comments and the spaces around it left out.
+    pub(crate) fn rest_of_line(&mut self) -> &'a str {
+        let line = self.run(|c| c != '\n');
+        line.split("//").next().unwrap_or_default().trim()
+    }
+
+    /// `%7`, `%acc.7` or `%acc` for the sigil `%`, and where it stands; `what` is expected otherwise.
+    pub(crate) fn label(&mut self, sigil: &str, what: &str) -> Parsed<(Label, usize)> {
         let at = self.offset();
-        if !self.eat("%") {
-            return Err(self.expected("a value such as `%0`"));
+        if !self.eat(sigil) {
+            return Err(self.expected(what));
         }
         if self.rest().starts_with(|c: char| c.is_ascii_digit()) {
             return Ok((Label { number: Some(self.number()?), name: None }, at));
@@ -201,7 +207,7 @@ impl<'a> Cursor<'a> {
         let name =
             if self.rest().starts_with('"') { self.string()? } else { self.run(is_word_char).to_owned() };
         if name.is_empty() && !self.text[..self.at].ends_with('"') {
-            return Err(self.expected("a number or a name after `%`"));
+            return Err(self.expected(&format!("a number or a name after `{sigil}`")));
         }
         let number = if self.rest().starts_with('.') {
             self.at += 1;

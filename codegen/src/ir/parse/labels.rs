@@ -1,13 +1,12 @@
 //! From the spelling of values to dense handles.
 //!
-//! While parsing, a value is an index into [`Labels`] in order of first mention. [`Labels::resolve`] then gives the numbered
+//! While parsing, a value (or a variable of the GPU level) is an index into [`Labels`] in order of first mention. [`Labels::resolve`] then gives the numbered
 //! ones their rank among the numbers, so a dense text keeps its handles, and the others the handles that follow.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
-use super::super::func::{Value, ValueData};
-use super::super::types::Type;
 use super::cursor::Label;
 use super::{Fault, Parsed};
 use crate::diag::Loc;
@@ -18,22 +17,34 @@ enum Key {
     Name(String),
 }
 
-struct Entry {
+struct Entry<T> {
     name: Option<String>,
-    definition: Option<(Type, Loc)>,
+    definition: Option<(T, Loc)>,
     first_mention: usize,
 }
 
-/// The values mentioned so far.
-#[derive(Default)]
-pub(super) struct Labels {
-    by_key: BTreeMap<Key, usize>,
-    entries: Vec<Entry>,
+/// What is known of a value once the text has been read.
+pub(crate) struct Resolved<T> {
+    pub(crate) ty: T,
+    pub(crate) loc: Loc,
+    pub(crate) name: Option<String>,
 }
 
-impl Labels {
+/// The values mentioned so far, of types `T`.
+pub(crate) struct Labels<T> {
+    by_key: BTreeMap<Key, usize>,
+    entries: Vec<Entry<T>>,
+}
+
+impl<T> Default for Labels<T> {
+    fn default() -> Self {
+        Self { by_key: BTreeMap::new(), entries: Vec::new() }
+    }
+}
+
+impl<T: PartialEq + fmt::Display> Labels<T> {
     /// The value that `label` at offset `at` stands for.
-    pub(super) fn mention(&mut self, label: Label, at: usize) -> Parsed<Value> {
+    pub(crate) fn mention(&mut self, label: Label, at: usize) -> Parsed<u32> {
         let key = match (label.number, &label.name) {
             (Some(number), _) => Key::Number(number),
             (None, name) => Key::Name(name.clone().unwrap_or_default()),
@@ -51,18 +62,21 @@ impl Labels {
             (None, name @ Some(_)) => entry.name = name,
             (None | Some(_), None) | (Some(_), Some(_)) => {}
         }
-        u32::try_from(idx)
-            .map(Value)
-            .map_err(|_| Fault { at, message: "there are too many values".to_owned() })
+        u32::try_from(idx).map_err(|_| Fault { at, message: "there are too many values".to_owned() })
     }
 
-    pub(super) fn name_of(&self, value: Value) -> Option<String> {
-        self.entries[value.index()].name.clone()
+    pub(crate) fn name_of(&self, value: u32) -> Option<String> {
+        self.entries[value as usize].name.clone()
+    }
+
+    /// The type of a value, if its definition has been read.
+    pub(crate) fn type_of(&self, value: u32) -> Option<&T> {
+        self.entries[value as usize].definition.as_ref().map(|(ty, _)| ty)
     }
 
     /// Records a definition. A second one is left to the verifier, unless its type differs from the first.
-    pub(super) fn define(&mut self, value: Value, at: usize, ty: Type, loc: Loc) -> Parsed<()> {
-        match &mut self.entries[value.index()].definition {
+    pub(crate) fn define(&mut self, value: u32, at: usize, ty: T, loc: Loc) -> Parsed<()> {
+        match &mut self.entries[value as usize].definition {
             Some((known, _)) if *known != ty => {
                 Err(Fault { at, message: format!("this value is defined twice, as {known} and as {ty}") })
             }
@@ -75,7 +89,7 @@ impl Labels {
     }
 
     /// The final handle of every index, and the arena.
-    pub(super) fn resolve(self) -> Parsed<(Vec<Value>, Vec<ValueData>)> {
+    pub(crate) fn resolve(self) -> Parsed<(Vec<u32>, Vec<Resolved<T>>)> {
         let mut numbered = Vec::new();
         let mut named = Vec::new();
         for (key, idx) in self.by_key {
@@ -86,11 +100,11 @@ impl Labels {
         }
         named.sort_unstable();
         let order: Vec<usize> = numbered.into_iter().chain(named).collect();
-        let mut handles = vec![Value(0); self.entries.len()];
+        let mut handles = vec![0; self.entries.len()];
         for (handle, &idx) in (0u32..).zip(&order) {
-            handles[idx] = Value(handle);
+            handles[idx] = handle;
         }
-        let mut entries: Vec<Option<Entry>> = self.entries.into_iter().map(Some).collect();
+        let mut entries: Vec<Option<Entry<T>>> = self.entries.into_iter().map(Some).collect();
         let mut values = Vec::with_capacity(order.len());
         for idx in order {
             let entry = entries[idx].take().expect("each index should occur once in the order");
@@ -98,14 +112,14 @@ impl Labels {
                 let message = "this value is defined nowhere".to_owned();
                 return Err(Fault { at: entry.first_mention, message });
             };
-            values.push(ValueData { ty, loc, name: entry.name });
+            values.push(Resolved { ty, loc, name: entry.name });
         }
         Ok((handles, values))
     }
 }
 
 /// A file name that lives as long as the program, one copy of each: locations hold what rustc hands out, which does too.
-pub(super) fn intern_file(name: &str) -> &'static str {
+pub(crate) fn intern_file(name: &str) -> &'static str {
     static FILES: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
     let mut files = FILES.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(known) = files.get(name) {

@@ -1,0 +1,33 @@
+//@ release_registers
+// Registers per thread from here on, for all warps of the warpgroup. PTX ISA, setmaxnreg.
+template <int N>
+__device__ __forceinline__ void release_registers() { asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(N)); }
+//@ claim_registers
+template <int N>
+__device__ __forceinline__ void claim_registers() { asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(N)); }
+//@ matrix_descriptor
+// A tile in shared memory as wgmma reads it: offsets between core matrices in bytes, and the code of the swizzle.
+template <unsigned LEADING, unsigned STRIDE, unsigned SWIZZLE>
+__device__ __forceinline__ unsigned long long matrix_descriptor(unsigned address) {
+  return (unsigned long long)((address & 0x3ffff) >> 4) | (unsigned long long)(LEADING >> 4) << 16 |
+         (unsigned long long)(STRIDE >> 4) << 32 | (unsigned long long)SWIZZLE << 62;
+}
+//@ wgmma_fence
+// Registers written so far become visible to the matrix unit. PTX ISA, wgmma.
+__device__ __forceinline__ void wgmma_fence() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
+//@ wgmma_commit
+__device__ __forceinline__ void wgmma_commit() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }
+//@ wgmma_wait
+// Until at most N groups are under way.
+template <int N>
+__device__ __forceinline__ void wgmma_wait() { asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(N) : "memory"); }
+//@ pin
+// Ties a register to this point, so that no use of an accumulator moves above the wait for it.
+__device__ __forceinline__ void pin(float& x) { asm volatile("" : "+f"(x)::"memory"); }
+__device__ __forceinline__ void pin(int& x) { asm volatile("" : "+r"(x)::"memory"); }
+//@ store_matrix_x4
+// Two fragments of 16 rows by 8 columns to shared memory; lanes 8 i to 8 i + 7 give the rows of matrix i. PTX ISA, stmatrix.
+__device__ __forceinline__ void store_matrix_x4(unsigned row, const unsigned* left, const unsigned* right) {
+  asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1, %2, %3, %4};"
+               ::"r"(row), "r"(left[0]), "r"(left[1]), "r"(right[0]), "r"(right[1]) : "memory");
+}

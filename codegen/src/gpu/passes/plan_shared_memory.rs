@@ -1,0 +1,151 @@
+//! Places the buffers of a function in dynamic shared memory: those that are never needed at one time share bytes.
+//!
+//! Statements are numbered as they stand on the page. A buffer lives from its first access to its last; if it is accessed
+//! inside a loop and outside of it, it lives as long as the loop does. The largest buffers are placed first, each at the lowest
+//! offset that no living one takes.
+
+use super::accesses::accesses;
+use crate::diag::{Diagnostic, Diagnostics, Loc};
+use crate::gpu::func::{Block, GpuFunc};
+use crate::gpu::ops::StmtKind;
+use crate::target::GpuTarget;
+
+/// First and last statement that need a buffer.
+type Life = Option<(usize, usize)>;
+
+/// Gives every buffer and mbarrier its offset.
+///
+/// # Errors
+/// If the buffers that live at one time exceed what a block of the target may have.
+pub fn plan_shared_memory(func: &mut GpuFunc, target: &GpuTarget) -> Result<(), Diagnostics> {
+    let mut lives: Vec<Life> = vec![None; func.buffers.len()];
+    let mut at = 0;
+    walk(&func.body, &mut at, &mut lives);
+    let mut offset = 0;
+    for barrier in &mut func.barriers {
+        barrier.offset_bytes = offset;
+        offset += 8 * barrier.slots;
+    }
+    let base = offset;
+    let mut order: Vec<usize> = (0..func.buffers.len()).filter(|&i| lives[i].is_some()).collect();
+    order.sort_by_key(|&i| (std::cmp::Reverse(func.buffers[i].bytes()), i));
+    let mut placed: Vec<usize> = Vec::new();
+    let mut end = base;
+    for i in order {
+        let (size, align) = (func.buffers[i].bytes(), func.buffers[i].align_bytes.max(1));
+        let mut taken: Vec<(u32, u32)> = placed
+            .iter()
+            .filter(|&&p| meet(lives[p], lives[i]))
+            .map(|&p| (func.buffers[p].offset_bytes, func.buffers[p].offset_bytes + func.buffers[p].bytes()))
+            .collect();
+        taken.sort_unstable();
+        let mut offset = base.next_multiple_of(align);
+        for (from, to) in taken {
+            if offset + size <= from {
+                break;
+            }
+            offset = offset.max(to).next_multiple_of(align);
+        }
+        func.buffers[i].offset_bytes = offset;
+        end = end.max(offset + size);
+        placed.push(i);
+    }
+    func.shared_bytes = end;
+    if end > target.shared_limit_bytes {
+        let loc = func.body.stmts.first().map_or_else(Loc::default, |s| s.loc);
+        let message = format!(
+            "kernel `{}` needs {end} bytes of shared memory and a block of {} has {}",
+            func.name, target.arch, target.shared_limit_bytes
+        );
+        return Err(Diagnostic::new(loc, message)
+            .help("choose smaller tile extents or fewer `stages`; such a point belongs in `legal = |s| ...`")
+            .into());
+    }
+    Ok(())
+}
+
+fn meet(a: Life, b: Life) -> bool {
+    match (a, b) {
+        (Some(a), Some(b)) => a.0 <= b.1 && b.0 <= a.1,
+        (None, _) | (_, None) => false,
+    }
+}
+
+fn walk(block: &Block, at: &mut usize, lives: &mut [Life]) {
+    for stmt in &block.stmts {
+        let here = *at;
+        *at += 1;
+        for access in accesses(&stmt.kind) {
+            extend(&mut lives[access.buffer.index()], here, here);
+        }
+        match &stmt.kind {
+            StmtKind::For { body, .. } => looped(&[body], at, lives),
+            StmtKind::While { test, body, .. } => looped(&[test, body], at, lives),
+            StmtKind::If { then_block, else_block, .. } => {
+                walk(then_block, at, lives);
+                walk(else_block, at, lives);
+            }
+            StmtKind::Roles(roles) => {
+                // Roles run at one time: what one of them needs is needed throughout.
+                let before = *at;
+                let mut inside: Vec<Life> = vec![None; lives.len()];
+                for role in roles {
+                    walk(&role.body, at, &mut inside);
+                }
+                for (life, inner) in lives.iter_mut().zip(inside) {
+                    if inner.is_some() {
+                        extend(life, before, *at);
+                    }
+                }
+            }
+            StmtKind::Set { .. }
+            | StmtKind::Store { .. }
+            | StmtKind::Scatter { .. }
+            | StmtKind::Print { .. }
+            | StmtKind::Assert { .. }
+            | StmtKind::Barrier { .. }
+            | StmtKind::ToShared { .. }
+            | StmtKind::CopyAsync { .. }
+            | StmtKind::CommitCopies
+            | StmtKind::WaitCopies { .. }
+            | StmtKind::Advance { .. }
+            | StmtKind::DotShared { .. }
+            | StmtKind::DotRows { .. }
+            | StmtKind::Mma { .. }
+            | StmtKind::InitBarriers
+            | StmtKind::ExpectBytes { .. }
+            | StmtKind::WaitBarrier { .. }
+            | StmtKind::ArriveBarrier { .. }
+            | StmtKind::TmaLoad { .. }
+            | StmtKind::TmaStore { .. }
+            | StmtKind::WaitStores { .. }
+            | StmtKind::FenceAsync
+            | StmtKind::WgmmaFence
+            | StmtKind::Wgmma { .. }
+            | StmtKind::WgmmaCommit
+            | StmtKind::WgmmaWait { .. }
+            | StmtKind::StoreMatrix { .. }
+            | StmtKind::GridWait
+            | StmtKind::GridRelease => {}
+        }
+    }
+}
+
+fn looped(blocks: &[&Block], at: &mut usize, lives: &mut [Life]) {
+    let before = *at;
+    let mut inside: Vec<Life> = vec![None; lives.len()];
+    for block in blocks {
+        walk(block, at, &mut inside);
+    }
+    let after = *at;
+    *at += 1;
+    for (life, inner) in lives.iter_mut().zip(inside) {
+        let Some((first, last)) = inner else { continue };
+        // Written before the loop: every iteration needs it.
+        if life.is_some() { extend(life, before, after) } else { extend(life, first, last) }
+    }
+}
+
+fn extend(life: &mut Life, first: usize, last: usize) {
+    *life = Some(life.map_or((first, last), |(a, b)| (a.min(first), b.max(last))));
+}

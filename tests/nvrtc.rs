@@ -1,0 +1,142 @@
+//! The machine code that NVRTC makes of the kernels holds the instructions that the lowering meant: matrix units, asynchronous
+//! copies, tensor maps, wide accesses; and nothing lies in local memory.
+//!
+//! Kernels are compiled for whole, aligned buffers at their default schedules, as a launch on such compiles them.
+//! `TILEWRIGHT_KERNEL=name` checks one kernel.
+
+mod common;
+
+use tilewright_codegen::cuda::arch::Arch;
+use tilewright_codegen::gpu::ArgFacts;
+use tilewright_codegen::ir::ViewFacts;
+use tilewright_codegen::schedule::Schedule;
+use tilewright_kernels::cases::CaseParams;
+use tilewright_kernels::registry;
+use tilewright_runtime::cuda::sass::{count_opcode, sass};
+use tilewright_runtime::gpu::variant::Variant;
+
+use common::{has_nvrtc, is_wanted};
+
+/// What a listing must hold.
+struct Expected {
+    arch: Arch,
+    kernel: &'static str,
+    dtype: &'static str,
+    shape: &'static [usize],
+    /// Each is the beginning of an opcode.
+    opcodes: &'static [&'static str],
+}
+
+const fn expected(
+    arch: Arch,
+    kernel: &'static str,
+    dtype: &'static str,
+    shape: &'static [usize],
+    opcodes: &'static [&'static str],
+) -> Expected {
+    Expected { arch, kernel, dtype, shape, opcodes }
+}
+
+const PRODUCT: &[usize] = &[256, 256, 256];
+
+/// Warpgroup products fed by tensor copies.
+const HOPPER: &[&str] = &["HGMMA", "UTMALDG"];
+
+/// Warp products fed by asynchronous copies.
+const AMPERE: &[&str] = &["LDGSTS", "LDSM", "HMMA"];
+
+const WIDE: &[&str] = &["LDG.E.128", "STG.E.128"];
+
+const MATRIX: &[Expected] = &[
+    // Two warpgroups multiply, a third copies and gives registers up to them; the result leaves by a tensor copy.
+    expected(Arch::Sm90a, "matmul", "bf16", PRODUCT, &["HGMMA", "UTMALDG", "UTMASTG", "USETMAXREG"]),
+    expected(Arch::Sm90a, "matmul", "f16", PRODUCT, &["HGMMA", "UTMALDG", "UTMASTG", "USETMAXREG"]),
+    expected(Arch::Sm90a, "matmul_gated", "bf16", PRODUCT, HOPPER),
+    expected(Arch::Sm90a, "attention", "bf16", &[256, 256, 2, 2, 128], HOPPER),
+    expected(Arch::Sm90a, "attention", "bf16", &[256, 256, 2, 1, 64], HOPPER),
+    expected(Arch::Sm80, "matmul", "bf16", PRODUCT, AMPERE),
+    expected(Arch::Sm80, "matmul", "f16", PRODUCT, AMPERE),
+    expected(Arch::Sm80, "matmul_gated", "bf16", PRODUCT, AMPERE),
+    expected(Arch::Sm80, "attention", "bf16", &[256, 256, 2, 2, 128], AMPERE),
+];
+
+const MEMORY: &[Expected] = &[
+    expected(Arch::Sm90a, "rms_norm", "bf16", &[64, 1024], WIDE),
+    expected(Arch::Sm80, "rms_norm", "f32", &[64, 1024], WIDE),
+    expected(Arch::Sm90a, "softmax", "bf16", &[64, 1024], WIDE),
+    expected(Arch::Sm80, "softmax", "f32", &[64, 1024], WIDE),
+    expected(Arch::Sm90a, "swiglu", "bf16", &[64, 3072], WIDE),
+    expected(Arch::Sm80, "swiglu", "f32", &[64, 3072], WIDE),
+    expected(Arch::Sm90a, "embedding", "bf16", &[64, 512, 1024], WIDE),
+    expected(Arch::Sm80, "embedding", "f32", &[64, 512, 1024], WIDE),
+    // A result is one number per column of weights: only reads are many.
+    expected(Arch::Sm90a, "matvec", "bf16", &[1, 512, 1024], &["LDG.E.128"]),
+    expected(Arch::Sm80, "matvec", "f32", &[1, 512, 1024], &["LDG.E.128"]),
+];
+
+/// The machine code of a problem under a schedule, by default that of the kernel.
+fn listing(arch: Arch, kernel: &str, params: &CaseParams, schedule: Option<&Schedule>) -> String {
+    let entry = registry::find(kernel).unwrap_or_else(|| panic!("{kernel} should be registered"));
+    let case = entry.case(params).unwrap_or_else(|e| panic!("{kernel} {params:?}: {e}"));
+    let kernel = case.kernel();
+    let facts = ArgFacts { facts: ViewFacts { contiguous: true, divisible: 16 }, is_small: true };
+    let args = vec![facts; kernel.params.len()];
+    let variant = Variant::new(kernel, schedule.unwrap_or(&kernel.gpu.default), arch, &args)
+        .unwrap_or_else(|e| panic!("{} {params:?} on {arch}: {e}", kernel.name));
+    sass(&variant.compiled.cubin).unwrap_or_else(|e| panic!("{} on {arch}: {e}", kernel.name))
+}
+
+/// Loads and stores of local memory, which is where registers that do not fit go.
+fn local_accesses(text: &str) -> usize {
+    ["LDL", "STL"].iter().map(|prefix| count_opcode(text, prefix)).sum()
+}
+
+/// Compares listings with what they must hold.
+fn check(all: &[Expected]) {
+    let mut failures = Vec::new();
+    for Expected { arch, kernel, dtype, shape, opcodes } in all.iter().filter(|e| is_wanted(e.kernel)) {
+        let text = listing(*arch, kernel, &CaseParams::new(dtype, shape), None);
+        let mut missing: Vec<&str> =
+            opcodes.iter().copied().filter(|o| count_opcode(&text, o) == 0).collect();
+        if local_accesses(&text) > 0 {
+            missing.push("freedom from LDL and STL");
+        }
+        if !missing.is_empty() {
+            failures.push(format!("{kernel} {dtype} {shape:?} on {arch} lacks {}", missing.join(", ")));
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+#[test]
+fn products_and_attention_use_matrix_units_and_asynchronous_copies() {
+    if has_nvrtc("products_and_attention_use_matrix_units_and_asynchronous_copies") {
+        check(MATRIX);
+    }
+}
+
+#[test]
+fn memory_bound_kernels_access_sixteen_bytes_at_once() {
+    if has_nvrtc("memory_bound_kernels_access_sixteen_bytes_at_once") {
+        check(MEMORY);
+    }
+}
+
+#[test]
+fn no_default_touches_local_memory() {
+    if !has_nvrtc("no_default_touches_local_memory") {
+        return;
+    }
+    let mut failures = Vec::new();
+    for (number, entry) in registry::all().iter().enumerate().filter(|(_, e)| is_wanted(e.name)) {
+        let dtype = entry.dtypes[number % entry.dtypes.len()];
+        let shape = entry.test_shapes[entry.test_shapes.len() - 1];
+        for arch in [Arch::Sm80, Arch::Sm90a] {
+            let n = local_accesses(&listing(arch, entry.name, &CaseParams::new(dtype, shape), None));
+            if n > 0 {
+                failures.push(format!("{} {dtype} {shape:?} on {arch}: {n} LDL or STL", entry.name));
+            }
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}

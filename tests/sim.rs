@@ -1,0 +1,200 @@
+//! Every kernel of the registry against its f64 reference on the simulated GPU: the PTX that NVRTC makes of it, executed with
+//! every access checked, on a chip before tensor copies and on one with them.
+//!
+//! Asynchronous copies and matrix instructions may finish at any time between their issue and the wait for them, so problems
+//! take turns at finishing them at once, as late as a wait allows, and at random moments; seeds vary the order of warps, and
+//! some run with the detection of races. All of it is a function of the problem's place in the list. `TILEWRIGHT_KERNEL=name`
+//! checks one kernel. `cargo xtask sim-report` runs what these tests sample from.
+
+mod common;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use tilewright_codegen::cuda::arch::Arch;
+use tilewright_codegen::schedule::{Schedule, TargetKind};
+use tilewright_kernels::cases::{Case, CaseParams};
+use tilewright_kernels::registry::{self, Entry};
+use tilewright_runtime::Device;
+use tilewright_sim::{Options, Policy, Race};
+
+use common::{has_nvrtc, is_wanted};
+
+const ARCHES: [Arch; 2] = [Arch::Sm80, Arch::Sm90a];
+
+const POLICIES: [Policy; 3] = [Policy::Eager, Policy::Lazy, Policy::Random];
+
+/// Problems whose extents and element types let sm_90a copy by tensor maps, multiply by warpgroups and split roles between
+/// warps, with edges that do not fill a tile.
+const HOPPER: &[(&str, &str, &[usize])] = &[
+    ("matmul", "bf16", &[200, 264, 328]),
+    ("matmul", "f16", &[128, 128, 192]),
+    ("matmul_gated", "bf16", &[136, 200, 128]),
+    ("attention", "bf16", &[200, 300, 2, 2, 128]),
+    ("attention", "f16", &[70, 333, 1, 4, 96]),
+    ("attention", "bf16", &[65, 200, 2, 1, 80]),
+    ("attention", "bf16", &[72, 129, 1, 2, 64]),
+    ("attention", "bf16", &[40, 40, 1, 1, 256]),
+];
+
+/// Declared configurations that are tried of a kernel and element type, beside the default.
+const OTHERS: usize = 2;
+
+/// Configurations from which the others are drawn.
+const DRAWN_FROM: usize = 24;
+
+/// How the run with this number is simulated: each policy in turn, seeds that differ, races in one of four.
+fn options(number: usize) -> Options {
+    Options {
+        policy: POLICIES[number % POLICIES.len()],
+        seed: number as u64,
+        race: if number.is_multiple_of(4) { Race::On } else { Race::Off },
+        // Tests run beside each other.
+        threads: Some(1),
+        ..Options::default()
+    }
+}
+
+/// A check of one problem, by what it is called in a failure.
+struct Checks {
+    failures: Vec<String>,
+    n: usize,
+    n_too_large: usize,
+}
+
+impl Checks {
+    const fn new() -> Self {
+        Self { failures: Vec::new(), n: 0, n_too_large: 0 }
+    }
+
+    /// Runs a case under one schedule; a configuration other than the default may need more shared memory than a block has.
+    fn check(
+        &mut self,
+        label: &str,
+        case: &mut dyn Case,
+        schedule: &Schedule,
+        arch: Arch,
+        options: &Options,
+    ) {
+        self.n += 1;
+        let stream = Device::sim(arch, options.clone()).stream();
+        let is_default = *schedule == case.kernel().gpu.default;
+        let wrong = match catch_unwind(AssertUnwindSafe(|| case.check(&stream, schedule))) {
+            Ok(Ok(report)) if report.passed => return,
+            Ok(Ok(report)) => format!("error {:.3e} over {:.3e}", report.max_error, report.tolerance),
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "panic".to_owned(),
+        };
+        if !is_default && wrong.contains("bytes of shared memory") {
+            self.n_too_large += 1;
+            return;
+        }
+        let short: String = wrong.chars().take(1500).collect();
+        let (policy, seed, race) = (options.policy, options.seed, options.race);
+        self.failures.push(format!(
+            "{label} on {arch}, {policy:?}, seed {seed}, races {race:?}, \"{schedule}\":\n  {short}"
+        ));
+    }
+
+    /// Fails the test if a check failed, or if there was none to speak of.
+    fn finish(self) {
+        let Self { failures, n, n_too_large } = self;
+        assert!(failures.is_empty(), "{} of {n} checks failed:\n{}", failures.len(), failures.join("\n"));
+        assert!(
+            std::env::var_os("TILEWRIGHT_KERNEL").is_some() || n > 2 * n_too_large && n >= HOPPER.len(),
+            "of {n} checks {n_too_large} were too large: too few are left"
+        );
+    }
+}
+
+fn made(entry: &Entry, params: &CaseParams) -> Box<dyn Case> {
+    entry.case(params).unwrap_or_else(|e| panic!("{} {params:?}: {e}", entry.name))
+}
+
+/// One choice of the entry's options for each problem, all values in turn.
+fn with_options(entry: &Entry, params: CaseParams, number: usize) -> CaseParams {
+    entry.options.iter().enumerate().fold(params, |params, (i, (name, values))| {
+        params.with_option(name, values[(number + i) % values.len()])
+    })
+}
+
+/// Every kernel, element type and awkward shape under the default schedule.
+fn check_awkward_shapes(arch: Arch, first: usize) {
+    let mut checks = Checks::new();
+    let mut number = first;
+    for entry in registry::all() {
+        for dtype in entry.dtypes {
+            for shape in entry.test_shapes {
+                // Counted for every kernel, so that one alone runs as it does among all.
+                number += 1;
+                if !is_wanted(entry.name) {
+                    continue;
+                }
+                let params = with_options(entry, CaseParams::new(dtype, shape), number);
+                let mut case = made(entry, &params);
+                let schedule = case.kernel().gpu.default.clone();
+                let label = format!("{} {dtype} {shape:?} {:?}", entry.name, params.options);
+                checks.check(&label, &mut *case, &schedule, arch, &options(number));
+            }
+        }
+    }
+    checks.finish();
+}
+
+#[test]
+fn awkward_shapes_match_on_sm_80() {
+    if has_nvrtc("awkward_shapes_match_on_sm_80") {
+        check_awkward_shapes(Arch::Sm80, 0);
+    }
+}
+
+#[test]
+fn awkward_shapes_match_on_sm_90a() {
+    if has_nvrtc("awkward_shapes_match_on_sm_90a") {
+        check_awkward_shapes(Arch::Sm90a, 1);
+    }
+}
+
+#[test]
+fn tensor_copies_and_warpgroups_match_however_late_they_finish() {
+    if !has_nvrtc("tensor_copies_and_warpgroups_match_however_late_they_finish") {
+        return;
+    }
+    let mut checks = Checks::new();
+    for (number, (name, dtype, shape)) in HOPPER.iter().enumerate().filter(|(_, p)| is_wanted(p.0)) {
+        let entry = registry::find(name).unwrap_or_else(|| panic!("{name} should be registered"));
+        let mut case = made(entry, &CaseParams::new(dtype, shape));
+        let schedule = case.kernel().gpu.default.clone();
+        let label = format!("{name} {dtype} {shape:?}");
+        for policy in POLICIES {
+            let races = policy == Policy::Random && number.is_multiple_of(2);
+            let race = if races { Race::On } else { Race::Off };
+            let options = Options { policy, race, ..options(number) };
+            checks.check(&label, &mut *case, &schedule, Arch::Sm90a, &options);
+        }
+        checks.check(&label, &mut *case, &schedule, Arch::Sm80, &options(number));
+    }
+    checks.finish();
+}
+
+#[test]
+fn declared_configurations_match() {
+    if !has_nvrtc("declared_configurations_match") {
+        return;
+    }
+    let mut checks = Checks::new();
+    let mut number = 0;
+    for entry in registry::all().iter().filter(|e| is_wanted(e.name)) {
+        for dtype in entry.dtypes {
+            let shape = entry.test_shapes[entry.test_shapes.len() - 1];
+            let mut case = made(entry, &CaseParams::new(dtype, shape));
+            let others = case.kernel().configurations_for(TargetKind::Gpu, DRAWN_FROM).split_off(1);
+            for i in 0..OTHERS.min(others.len()) {
+                number += 1;
+                let schedule = &others[(number * 7 + i) % others.len()];
+                let label = format!("{} {dtype} {shape:?}", entry.name);
+                checks.check(&label, &mut *case, schedule, ARCHES[number % 2], &options(number));
+            }
+        }
+    }
+    checks.finish();
+}
