@@ -1,7 +1,7 @@
 //! GPU level to CUDA C: text that a person can read and that NVRTC compiles without any header.
 //!
 //! The writer decides nothing: each statement has one way to be printed. It needs no include; what the kernel calls of the
-//! [prelude](mod@prelude), small wrappers around single PTX instructions, is put in front of it. The text is a function of the
+//! prelude, small wrappers around single PTX instructions, is put in front of it. The text is a function of the
 //! kernel and the options alone.
 //!
 //! ```text

@@ -44,13 +44,13 @@ struct RunArgs {
     /// Kernel name.
     #[arg(long)]
     kernel: String,
-    /// Blocks: x[,y[,z]].
+    /// Blocks: `x[,y[,z]]`.
     #[arg(long, value_parser = triple, default_value = "1")]
     grid: [u32; 3],
-    /// Threads of a block: x[,y[,z]].
+    /// Threads of a block: `x[,y[,z]]`.
     #[arg(long, value_parser = triple)]
     block: [u32; 3],
-    /// Blocks of a cluster: x[,y[,z]].
+    /// Blocks of a cluster: `x[,y[,z]]`.
     #[arg(long, value_parser = triple)]
     cluster: Option<[u32; 3]>,
     /// Dynamic shared memory, bytes.

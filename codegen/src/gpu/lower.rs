@@ -1,7 +1,7 @@
 //! Tile level to GPU level: every tile gets registers, every product an instruction, every wait its barrier.
 //!
-//! The walk follows the statements of the tile level. What is decided ahead of it stands in [`plan`]; values that are only
-//! renamed or repeated forms of others are computed where they are read, in the reader's layout (see [`elements`]).
+//! The walk follows the statements of the tile level. What is decided ahead of it stands in `plan`; values that are only
+//! renamed or repeated forms of others are computed where they are read, in the reader's layout (see `elements`).
 
 mod control;
 mod derive;

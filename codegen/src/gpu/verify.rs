@@ -2,10 +2,10 @@
 //!
 //! | part | what it finds |
 //! |---|---|
-//! | [`defined`] | handles out of range, variables read before every path has assigned them |
-//! | [`ops`], [`stmts`], [`matrix`] | types, extents and layouts of operands, windows of buffers |
-//! | [`limits`] | what the target lacks, shared memory over the limit or misaligned, warps and registers of roles |
-//! | [`trace`], [`order`] | accesses that nothing orders, waits that never end, bytes used twice, products read too early |
+//! | `defined` | handles out of range, variables read before every path has assigned them |
+//! | `ops`, `stmts`, `matrix` | types, extents and layouts of operands, windows of buffers |
+//! | `limits` | what the target lacks, shared memory over the limit or misaligned, warps and registers of roles |
+//! | `trace`, `order` | accesses that nothing orders, waits that never end, bytes used twice, products read too early |
 //!
 //! The last part runs the skeleton of the kernel: scalars, slots and phases for several extents of the views, every loop a few
 //! times, tiles not at all. That gives each role a list of events; these are run against each other with a clock per role, so
