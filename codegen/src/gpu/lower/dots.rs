@@ -2,7 +2,7 @@
 //!
 //! | way | when | operands |
 //! |---|---|---|
-//! | `Mma` | 16-bit floats or bytes, K and N multiples of the instruction | shared tiles through `ldmatrix`, or A in registers |
+//! | `Mma` | 16-bit floats, or bytes that lie along K; K and N multiples of the instruction | shared tiles through `ldmatrix`, or A in registers |
 //! | `Rows` | few rows of A, B read from memory once | B in registers as it was loaded, A in the matching layout |
 //! | `Shared` | everything else | shared tiles |
 //!
@@ -47,6 +47,19 @@ pub(crate) enum Source {
         /// The fragment layout.
         layout: Layout,
     },
+}
+
+impl Source {
+    /// Whether the operand lies in shared memory with K along its rows. Only such bytes reach the matrix unit: nothing on the way
+    /// transposes 8-bit elements.
+    const fn has_rows_of_k(&self) -> bool {
+        match self {
+            Self::Staged(StagedLoad { k_rows, .. })
+            | Self::Tensor(TensorLoad { k_rows, .. })
+            | Self::Stored { k_rows, .. } => !*k_rows,
+            Self::Registers { .. } => false,
+        }
+    }
 }
 
 /// A load that is copied to shared memory without passing through registers.
@@ -249,9 +262,11 @@ impl Planner<'_> {
                 && let Ok(layout) =
                     Layout::mma(&[m.next_multiple_of(16) as u32, n as u32], MmaOperand::C, grid)
             {
-                let a = self.mma_left(a, m, k, grid, within);
-                let b = self.source(b, true, within);
-                return DotPlan::Mma { layout, shape, grid, a, b };
+                let left = self.mma_left(a, m, k, grid, within);
+                let right = self.source(b, true, within);
+                if shape == MatrixShape::M16N8K16 || [&left, &right].iter().all(|s| s.has_rows_of_k()) {
+                    return DotPlan::Mma { layout, shape, grid, a: left, b: right };
+                }
             }
         }
         let vector = 1 << shape[shape.len() - 1].trailing_zeros().min(2);
