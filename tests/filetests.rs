@@ -18,7 +18,7 @@ use tilewright_codegen::ir::walk::renumber_values;
 use tilewright_codegen::ir::{ArgOp, BinaryOp, DType, Func, ReduceOp, UnaryOp, ViewFacts, parse, print};
 use tilewright_codegen::passes::{PIPELINE, PassCx, run_pipeline};
 use tilewright_codegen::schedule::Schedule;
-use tilewright_codegen::target::GpuTarget;
+use tilewright_codegen::target::Arch;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -168,7 +168,7 @@ fn gpu_parse_and_print() {
 fn gpu_verify_and_report() {
     check("gpu-verify", |text| {
         let func = gpu::parse(text).unwrap_or_else(|e| panic!("{e}\n{text}"));
-        let target = GpuTarget::from_arch(&func.arch).expect("the file should name a target");
+        let target = Arch::parse(&func.arch).expect("the file should name a target");
         assert_eq!(func.name.starts_with("legal"), gpu::verify(&func, target).is_ok(), "{text}");
         render_gpu_errors(&func, target).unwrap_or_else(|| gpu_printed(&func))
     });
@@ -182,7 +182,7 @@ fn gpu_lowering() {
         let arch =
             text.lines().next().and_then(|l| l.strip_prefix("// target ")).expect("a target should be named");
         let arch = arch.split_whitespace().next().unwrap_or_default();
-        let target = GpuTarget::from_arch(arch).expect("the target should exist");
+        let target = Arch::parse(arch).expect("the target should exist");
         let schedule = ["warps", "stages"].into_iter().fold(Schedule::default(), |schedule, word| {
             knob(text, word).map_or(schedule.clone(), |n| schedule.with(word, n))
         });

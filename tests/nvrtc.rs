@@ -6,10 +6,10 @@
 
 mod common;
 
-use tilewright_codegen::cuda::arch::Arch;
 use tilewright_codegen::gpu::ArgFacts;
 use tilewright_codegen::ir::ViewFacts;
 use tilewright_codegen::schedule::Schedule;
+use tilewright_codegen::target::Arch;
 use tilewright_kernels::cases::CaseParams;
 use tilewright_kernels::registry;
 use tilewright_runtime::cuda::sass::{count_opcode, sass};

@@ -10,8 +10,8 @@ mod common;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use tilewright_codegen::cuda::arch::Arch;
 use tilewright_codegen::schedule::{Schedule, TargetKind};
+use tilewright_codegen::target::Arch;
 use tilewright_kernels::cases::{Case, CaseParams};
 use tilewright_kernels::registry::{self, Entry};
 use tilewright_runtime::Device;

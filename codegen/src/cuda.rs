@@ -10,7 +10,6 @@
 //!   body ──names that it calls──▶ prelude parts ──▶ prelude + signature + body
 //! ```
 
-pub mod arch;
 pub mod artifact;
 mod closed;
 mod control;
@@ -31,7 +30,6 @@ mod shared;
 mod text;
 mod usage;
 mod views;
-mod visit;
 mod wgmma;
 mod writer;
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand};
-use tilewright_codegen::cuda::arch::Arch;
+use tilewright_codegen::target::Arch;
 use tilewright_runtime::{Device, RuntimeError};
 
 use crate::config::GenerationDefaults;

@@ -4,7 +4,7 @@
 use std::io::Write as _;
 use std::process::Command;
 
-use tilewright_codegen::cuda::arch::Arch;
+use tilewright_codegen::target::Arch;
 use tilewright_executor::args::DeviceKind;
 use tilewright_executor::config::ModelConfig;
 use tilewright_executor::forward::ScheduleSource;

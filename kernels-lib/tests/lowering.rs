@@ -5,7 +5,7 @@ use tilewright_codegen::gpu::{ArgFacts, GpuFunc, lower, parse, print};
 use tilewright_codegen::ir::ViewFacts;
 use tilewright_codegen::passes::{PassCx, run_pipeline};
 use tilewright_codegen::schedule::TargetKind;
-use tilewright_codegen::target::GPU_TARGETS;
+use tilewright_codegen::target::Arch;
 use tilewright_kernels::cases::CaseParams;
 use tilewright_kernels::registry;
 
@@ -48,9 +48,9 @@ fn every_kernel_lowers() {
                         let facts =
                             ArgFacts { facts: ViewFacts { contiguous: true, divisible }, is_small: true };
                         let args = vec![facts; func.params.len()];
-                        for target in GPU_TARGETS {
+                        for target in Arch::ALL {
                             let what =
-                                || format!("{} {dtype} {shape:?} \"{schedule}\" {}", entry.name, target.arch);
+                                || format!("{} {dtype} {shape:?} \"{schedule}\" {}", entry.name, target);
                             let text = match lower(&func, &schedule, target, &args) {
                                 Err(d) => d.to_string(),
                                 Ok(lowered) => {
@@ -61,7 +61,7 @@ fn every_kernel_lowers() {
                             if is_default || !text.contains("bytes of shared memory") {
                                 failures.push(format!(
                                     "{} {dtype} {shape:?} \"{schedule}\" {}: {text}",
-                                    entry.name, target.arch
+                                    entry.name, target
                                 ));
                             }
                         }

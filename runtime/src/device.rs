@@ -6,8 +6,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use tilewright_codegen::cpu::micro::Isa;
-use tilewright_codegen::cuda::arch::Arch;
 use tilewright_codegen::schedule::TargetKind;
+use tilewright_codegen::target::Arch;
 
 use crate::cpu::Pool;
 use crate::cuda::context::Context;

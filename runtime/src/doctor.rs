@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 use tilewright_codegen::cpu::micro::Isa;
-use tilewright_codegen::cuda::arch::Arch;
+use tilewright_codegen::target::Arch;
 
 use crate::cache::DiskCache;
 use crate::cuda::context::Context;

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use tilewright_codegen::cuda::arch::Arch;
+use tilewright_codegen::target::Arch;
 
 /// What can go wrong with a device or a buffer.
 #[derive(Debug, thiserror::Error)]

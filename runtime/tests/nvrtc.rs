@@ -2,8 +2,8 @@
 
 mod common;
 
-use tilewright_codegen::cuda::arch::Arch;
 use tilewright_codegen::cuda::artifact::MathFlags;
+use tilewright_codegen::target::Arch;
 use tilewright_runtime::cache::DiskCache;
 use tilewright_runtime::cuda::cached::{Provenance, compile_cached};
 use tilewright_runtime::cuda::nvrtc::{CompileOptions, LineInfo};

@@ -13,7 +13,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Context, Result, bail};
-use tilewright_codegen::cuda::arch::Arch;
+use tilewright_codegen::target::Arch;
 use tilewright_runtime::cuda::nvrtc::Nvrtc;
 use tilewright_sim::Race;
 

@@ -6,7 +6,7 @@
 
 use crate::ir::DType;
 
-use super::arch::Arch;
+use crate::target::Arch;
 
 /// A kernel for one architecture under one schedule.
 #[derive(Clone, PartialEq, Eq, Debug)]

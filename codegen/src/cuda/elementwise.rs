@@ -21,8 +21,8 @@ use std::ops::Range;
 use super::ctypes::{Storage, is_half, literal, register_type, short_name, storage, value_type};
 use super::ops::{self, Expr};
 use super::usage::Place;
-use super::visit::{Access, for_each_var};
 use super::writer::Writer;
+use crate::gpu::walk::{Use, for_each_mention};
 use crate::gpu::{Block, Op, Operand, RegMap, StmtKind, Var, VarType};
 use crate::ir::DType;
 
@@ -99,7 +99,7 @@ fn tables(op: &Op) -> Vec<&Operand> {
 /// Whether a statement reads one of `vars`.
 fn reads_any(kind: &StmtKind, vars: &BTreeSet<Var>) -> bool {
     let mut found = false;
-    for_each_var(kind, &mut |v, access| found |= access == Access::Read && vars.contains(&v));
+    for_each_mention(kind, &mut |&v, access| found |= access == Use::Read && vars.contains(&v));
     found
 }
 
@@ -132,7 +132,7 @@ impl Writer<'_> {
                         && !reads_any(&stmt.kind, &written) => {}
                 VarType::Scalar(_) | VarType::Tile { .. } | VarType::View(_) => break,
             }
-            for_each_var(&stmt.kind, &mut |v, _| {
+            for_each_mention(&stmt.kind, &mut |&v, _| {
                 mentioned.insert(v);
             });
         }
@@ -150,11 +150,11 @@ impl Writer<'_> {
         let mut written = BTreeSet::new();
         let mut mentions: BTreeMap<Var, usize> = BTreeMap::new();
         for stmt in &block.stmts[range.clone()] {
-            for_each_var(&stmt.kind, &mut |v, access| {
-                if access == Access::Read && written.contains(&v) {
+            for_each_mention(&stmt.kind, &mut |&v, access| {
+                if access == Use::Read && written.contains(&v) {
                     state.reread.insert(v);
                 }
-                if access == Access::Write {
+                if access == Use::Write {
                     written.insert(v);
                 }
                 *mentions.entry(v).or_default() += 1;

@@ -1,6 +1,5 @@
 //! A tile program as a CUDA kernel: lowering, text, and how a launch packs its arguments.
 
-use super::arch::Arch;
 use super::artifact::{
     CudaKernel, CudaParam, GridRule, IntWidth, L2Promotion, MathFlags, OutOfBounds, Swizzle, TensorMapRule,
 };
@@ -9,7 +8,7 @@ use crate::diag::{Diagnostics, Loc};
 use crate::gpu::{ArgFacts, GpuFunc, lower};
 use crate::ir::Func;
 use crate::schedule::Schedule;
-use crate::target::GpuTarget;
+use crate::target::Arch;
 
 /// A kernel in every form on the way from the tile level to the launch.
 #[derive(Clone, Debug)]
@@ -28,9 +27,6 @@ pub struct Generated {
 ///
 /// # Errors
 /// What the target cannot do, at the author's place.
-///
-/// # Panics
-/// If an architecture has no row among the targets: they are one list.
 pub fn generate(
     func: &Func,
     schedule: &Schedule,
@@ -38,8 +34,7 @@ pub fn generate(
     args: &[ArgFacts],
     options: &WriteOptions,
 ) -> Result<Generated, Diagnostics> {
-    let target = GpuTarget::from_arch(arch.name()).expect("every architecture should be a target");
-    let gpu = lower(func, schedule, target, args)?;
+    let gpu = lower(func, schedule, arch, args)?;
     Ok(finish(gpu, arch, options))
 }
 

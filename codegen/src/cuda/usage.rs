@@ -4,7 +4,7 @@
 //! A variable is declared in the innermost block that holds all its mentions: at its definition when that is the first of them
 //! and lies in that very block, else in front of the statement that holds the first.
 
-use super::visit::{Access, for_each_var};
+use crate::gpu::walk::{Use, blocks, for_each_mention};
 use crate::gpu::{Block, GpuFunc, Op, StmtKind, Var};
 use crate::ir::Const;
 
@@ -46,23 +46,34 @@ impl Usage {
     fn block(&mut self, block: &Block, path: &mut Vec<Place>) {
         for (index, stmt) in block.stmts.iter().enumerate() {
             path.push((block, index));
-            for_each_var(&stmt.kind, &mut |v, access| self.mention(v, access, path));
+            // The two that a loop's header mentions belong to its blocks: see below.
+            let in_blocks = if let StmtKind::For { iv: v, .. } | StmtKind::While { cond: v, .. } = &stmt.kind
+            {
+                Some(*v)
+            } else {
+                None
+            };
+            for_each_mention(&stmt.kind, &mut |&v, access| {
+                if in_blocks != Some(v) {
+                    self.mention(v, access, path);
+                }
+            });
             if let StmtKind::Set { dst, op: Op::Const(c) } = &stmt.kind {
                 self.vars[dst.index()].constant = Some(*c);
             }
             if let StmtKind::For { iv, body, .. } = &stmt.kind {
                 path.push((body, 0));
-                self.mention(*iv, Access::Write, path);
+                self.mention(*iv, Use::Write, path);
                 path.pop();
                 self.vars[iv.index()].header_of = Some(body);
             }
-            for inner in super::visit::inner_blocks(&stmt.kind) {
+            for inner in blocks(&stmt.kind) {
                 self.block(inner, path);
                 if let StmtKind::While { test, cond, .. } = &stmt.kind
                     && std::ptr::eq(test, inner)
                 {
                     path.push((test, test.stmts.len()));
-                    self.mention(*cond, Access::Read, path);
+                    self.mention(*cond, Use::Read, path);
                     path.pop();
                 }
             }
@@ -70,7 +81,7 @@ impl Usage {
         }
     }
 
-    fn mention(&mut self, v: Var, access: Access, path: &[Place]) {
+    fn mention(&mut self, v: Var, access: Use, path: &[Place]) {
         let m = &mut self.vars[v.index()];
         if m.count == 0 {
             m.path = path.to_vec();
@@ -89,9 +100,9 @@ impl Usage {
         }
         m.count += 1;
         match access {
-            Access::Read => {}
-            Access::Write => m.writes += 1,
-            Access::Update => m.updates += 1,
+            Use::Read => {}
+            Use::Write => m.writes += 1,
+            Use::Update => m.updates += 1,
         }
     }
 

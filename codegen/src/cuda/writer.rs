@@ -85,7 +85,7 @@ pub fn write(func: &GpuFunc, options: &WriteOptions) -> CudaSource {
         closed: Vec::new(),
         has_roles: false,
     };
-    super::visit::walk(&func.body, &mut |s| {
+    crate::gpu::walk::for_each_stmt(&func.body, &mut |s| {
         writer.has_roles |= matches!(s.kind, crate::gpu::StmtKind::Roles(_))
     });
     let (params, slots) = writer.parameters();

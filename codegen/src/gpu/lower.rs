@@ -27,7 +27,7 @@ use crate::diag::{Diagnostic, Diagnostics, Loc};
 use crate::ir::{self, DType, Func, Type, Value, ViewFacts};
 use crate::layout::Layout;
 use crate::schedule::Schedule;
-use crate::target::GpuTarget;
+use crate::target::Arch;
 use dots::Way;
 use hopper::{ConsumerLoop, LoopRings, TensorRing, can_specialise};
 use plan::{Plan, definitions, plan};
@@ -51,7 +51,7 @@ const DEFAULT_WARPS: i64 = 4;
 pub fn lower(
     func: &Func,
     schedule: &Schedule,
-    target: &GpuTarget,
+    target: Arch,
     args: &[ArgFacts],
 ) -> Result<GpuFunc, Diagnostics> {
     lower_observed(func, schedule, target, args, &PassCx::default())
@@ -67,7 +67,7 @@ pub fn lower(
 pub fn lower_observed(
     func: &Func,
     schedule: &Schedule,
-    target: &GpuTarget,
+    target: Arch,
     args: &[ArgFacts],
     passes: &PassCx<'_>,
 ) -> Result<GpuFunc, Diagnostics> {
@@ -78,7 +78,7 @@ pub fn lower_observed(
     let n_warps = warps(&src, schedule)?;
     let facts = affine_facts(&src);
     let wants_roles =
-        target.has_wgmma && schedule.get("warp_specialize") != Some(0) && matches!(n_warps, 4 | 8);
+        target.has_wgmma() && schedule.get("warp_specialize") != Some(0) && matches!(n_warps, 4 | 8);
     let specialised = wants_roles
         .then(|| plan(&src, &facts, n_warps, Way::Warpgroup).ok())
         .flatten()
@@ -95,7 +95,7 @@ pub fn lower_observed(
         schedule,
         out: GpuFunc {
             name: src.name.clone(),
-            arch: target.arch.to_owned(),
+            arch: target.name().to_owned(),
             n_warps,
             cluster: 1,
             // Without a number the compiler saves registers for more blocks than asked for, and spills to do so.

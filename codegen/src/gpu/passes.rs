@@ -10,7 +10,7 @@ mod plan_shared_memory;
 use super::func::GpuFunc;
 use super::verify::{Stage, render_errors_at, verify_stage};
 use crate::diag::Diagnostics;
-use crate::target::GpuTarget;
+use crate::target::Arch;
 pub use insert_barriers::insert_barriers;
 pub use plan_shared_memory::plan_shared_memory;
 
@@ -31,7 +31,7 @@ pub struct Pass {
     /// Why the stage stands where it does.
     pub why_here: &'static str,
     /// The pass.
-    pub run: fn(&mut GpuFunc, &GpuTarget) -> Result<(), Diagnostics>,
+    pub run: fn(&mut GpuFunc, Arch) -> Result<(), Diagnostics>,
     /// How far it brings the function.
     pub leaves: Stage,
 }
@@ -66,7 +66,7 @@ pub const PIPELINE: &[Pass] = &[
 ///
 /// # Panics
 /// In debug builds, if a pass leaves a function that does not verify.
-pub fn run(func: &mut GpuFunc, target: &GpuTarget, cx: &PassCx<'_>) -> Result<(), Diagnostics> {
+pub fn run(func: &mut GpuFunc, target: Arch, cx: &PassCx<'_>) -> Result<(), Diagnostics> {
     if cfg!(debug_assertions) {
         verify_stage(func, target, Stage::Lowered)?;
     }
@@ -87,7 +87,7 @@ pub fn run(func: &mut GpuFunc, target: &GpuTarget, cx: &PassCx<'_>) -> Result<()
 fn observe(
     name: &str,
     func: &mut GpuFunc,
-    target: &GpuTarget,
+    target: Arch,
     stage: Stage,
     cx: &PassCx<'_>,
 ) -> Result<(), Diagnostics> {

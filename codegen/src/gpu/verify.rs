@@ -28,7 +28,7 @@ use super::ops::Stmt;
 use super::print::{Place, print_annotated};
 use super::walk::blocks;
 use crate::diag::{Diagnostic, Diagnostics, Loc};
-use crate::target::GpuTarget;
+use crate::target::Arch;
 
 /// How far a function has come.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -45,7 +45,7 @@ pub enum Stage {
 ///
 /// # Errors
 /// Everything that is wrong, in text order.
-pub fn verify(func: &GpuFunc, target: &GpuTarget) -> Result<(), Diagnostics> {
+pub fn verify(func: &GpuFunc, target: Arch) -> Result<(), Diagnostics> {
     verify_stage(func, target, Stage::Complete)
 }
 
@@ -53,7 +53,7 @@ pub fn verify(func: &GpuFunc, target: &GpuTarget) -> Result<(), Diagnostics> {
 ///
 /// # Errors
 /// Everything that is wrong, in text order.
-pub fn verify_stage(func: &GpuFunc, target: &GpuTarget, stage: Stage) -> Result<(), Diagnostics> {
+pub fn verify_stage(func: &GpuFunc, target: Arch, stage: Stage) -> Result<(), Diagnostics> {
     let findings = run(func, target, stage);
     if findings.is_empty() {
         return Ok(());
@@ -63,12 +63,12 @@ pub fn verify_stage(func: &GpuFunc, target: &GpuTarget, stage: Stage) -> Result<
 
 /// The text of `func` with each error as a comment under the line it is about; `None` when there is none.
 #[must_use]
-pub fn render_errors(func: &GpuFunc, target: &GpuTarget) -> Option<String> {
+pub fn render_errors(func: &GpuFunc, target: Arch) -> Option<String> {
     render_errors_at(func, target, Stage::Complete)
 }
 
 /// The same for a function that has come as far as `stage`.
-pub(super) fn render_errors_at(func: &GpuFunc, target: &GpuTarget, stage: Stage) -> Option<String> {
+pub(super) fn render_errors_at(func: &GpuFunc, target: Arch, stage: Stage) -> Option<String> {
     let mut notes: BTreeMap<Place, Vec<String>> = BTreeMap::new();
     for Finding { place, diagnostic } in run(func, target, stage) {
         let lines = notes.entry(place).or_default();
@@ -104,7 +104,7 @@ fn nodes<'f>(stmts: &'f [Stmt], next: &mut usize) -> Vec<Node<'f>> {
         .collect()
 }
 
-fn run(func: &GpuFunc, target: &GpuTarget, stage: Stage) -> Vec<Finding> {
+fn run(func: &GpuFunc, target: Arch, stage: Stage) -> Vec<Finding> {
     let body = nodes(&func.body.stmts, &mut 0);
     let mut v =
         Verifier { func, target, stage, findings: Vec::new(), place: None, loc: Loc::default(), role: None };
@@ -125,7 +125,7 @@ fn run(func: &GpuFunc, target: &GpuTarget, stage: Stage) -> Vec<Finding> {
 
 struct Verifier<'a> {
     func: &'a GpuFunc,
-    target: &'a GpuTarget,
+    target: Arch,
     stage: Stage,
     findings: Vec<Finding>,
     /// The statement being looked at, and the author's place of it.

@@ -4,7 +4,7 @@
 //! its blocks: the walks here do not descend.
 
 use super::func::{Block, GpuFunc, Var};
-use super::ops::{MatrixOperand, Op, Operand, RegMap, StmtKind};
+use super::ops::{MatrixOperand, Op, Operand, RegMap, Stmt, StmtKind};
 
 /// How a statement mentions a variable.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -237,6 +237,16 @@ pub fn blocks_mut(kind: &mut StmtKind) -> Vec<&mut Block> {
         StmtKind::If { then_block, else_block, .. } => vec![then_block, else_block],
         StmtKind::Roles(roles) => roles.iter_mut().map(|r| &mut r.body).collect(),
         leaf!() => Vec::new(),
+    }
+}
+
+/// Calls `f` on every statement of a block and its inner ones, outer before inner.
+pub(crate) fn for_each_stmt<'a>(block: &'a Block, f: &mut impl FnMut(&'a Stmt)) {
+    for stmt in &block.stmts {
+        f(stmt);
+        for inner in blocks(&stmt.kind) {
+            for_each_stmt(inner, f);
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 //! The key holds everything that decides the machine code and the log: source, architecture, options, and the compiler down
 //! to its build. What is kept is the compiler's output; the resource report is read from the log again.
 
-use tilewright_codegen::cuda::arch::Arch;
+use tilewright_codegen::target::Arch;
 
 use crate::cache::{DiskCache, Key};
 use crate::cuda::nvrtc::{CompileOptions, CompiledCuda, Nvrtc};

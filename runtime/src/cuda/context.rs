@@ -11,7 +11,7 @@ use std::ptr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use cudarc::driver::sys::{self, CUcontext, CUdevice, CUdeviceptr, CUevent, CUmodule, CUresult, CUstream};
-use tilewright_codegen::cuda::arch::Arch;
+use tilewright_codegen::target::Arch;
 
 use crate::cuda::driver::check;
 use crate::cuda::info::{DeviceInfo, device};

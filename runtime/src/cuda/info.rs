@@ -5,7 +5,7 @@
 use std::ffi::{CStr, c_char, c_int};
 
 use cudarc::driver::sys::{self, CUdevice, CUdevice_attribute as Attribute};
-use tilewright_codegen::cuda::arch::Arch;
+use tilewright_codegen::target::Arch;
 
 use crate::cuda::driver::{Driver, check};
 use crate::error::CudaError;

@@ -13,8 +13,8 @@ use std::ptr;
 use std::sync::OnceLock;
 
 use libloading::Library;
-use tilewright_codegen::cuda::arch::Arch;
 use tilewright_codegen::cuda::artifact::MathFlags;
+use tilewright_codegen::target::Arch;
 
 use crate::cuda::report::ResourceReport;
 use crate::cuda::toolkit::{Origin, Search, headers_of};

@@ -211,9 +211,9 @@ pub fn blocks(kernel: &CudaKernel, programs: [u32; 3], n_sms: u32) -> Result<[u3
 
 #[cfg(test)]
 mod tests {
-    use tilewright_codegen::cuda::arch::Arch;
     use tilewright_codegen::cuda::artifact::{L2Promotion, MathFlags, OutOfBounds, Swizzle};
     use tilewright_codegen::ir::{DType, MAX_RANK};
+    use tilewright_codegen::target::Arch;
 
     use super::*;
     use crate::cuda::tensor_map::TensorMap;

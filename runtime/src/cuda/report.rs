@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use tilewright_codegen::cuda::arch::Arch;
+use tilewright_codegen::target::Arch;
 
 /// Resources of every kernel of a compilation.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -7,11 +7,11 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tilewright_codegen::cuda::arch::Arch;
 use tilewright_codegen::cuda::artifact::TensorMapRule;
 use tilewright_codegen::error::LaunchError;
 use tilewright_codegen::kernel::Launch;
 use tilewright_codegen::launch::{Arg, ViewArg};
+use tilewright_codegen::target::Arch;
 use tilewright_sim::{Machine, Module, Options};
 
 use crate::cuda::packing::{EncodedMap, MapEncoder, MapFailure, Packed, blocks, pack};

@@ -1,11 +1,11 @@
 //! One variant of a kernel: generated, compiled, with what the compiler said.
 
-use tilewright_codegen::cuda::arch::Arch;
 use tilewright_codegen::cuda::{Generated, WriteOptions, generate};
 use tilewright_codegen::error::LaunchError;
 use tilewright_codegen::gpu::ArgFacts;
 use tilewright_codegen::kernel::{Kernel, launch_key};
 use tilewright_codegen::schedule::Schedule;
+use tilewright_codegen::target::Arch;
 
 use crate::cache::DiskCache;
 use crate::cuda::cached::compile_cached;

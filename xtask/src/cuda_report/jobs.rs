@@ -6,9 +6,9 @@
 use std::collections::BTreeSet;
 
 use anyhow::{Result, anyhow, bail};
-use tilewright_codegen::cuda::arch::Arch;
 use tilewright_codegen::kernel::{Kernel, TESTED_POINTS};
 use tilewright_codegen::schedule::{Schedule, TargetKind};
+use tilewright_codegen::target::Arch;
 use tilewright_kernels::cases::CaseParams;
 use tilewright_kernels::registry::{self, Entry};
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::path::Path;
 
-use tilewright_codegen::cuda::arch::Arch;
+use tilewright_codegen::target::Arch;
 use tilewright_runtime::cuda::nvrtc::Nvrtc;
 
 use super::jobs::{Selection, jobs};

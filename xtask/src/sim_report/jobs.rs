@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use anyhow::{Result, anyhow, bail};
-use tilewright_codegen::cuda::arch::Arch;
 use tilewright_codegen::kernel::TESTED_POINTS;
 use tilewright_codegen::schedule::{Schedule, TargetKind};
+use tilewright_codegen::target::Arch;
 use tilewright_kernels::cases::CaseParams;
 use tilewright_kernels::registry::{self, Entry};
 

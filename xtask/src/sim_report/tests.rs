@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use tilewright_codegen::cuda::arch::Arch;
+use tilewright_codegen::target::Arch;
 
 use super::jobs::{Selection, aligned, jobs};
 use super::parse;

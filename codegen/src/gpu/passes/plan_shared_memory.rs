@@ -8,7 +8,8 @@ use super::accesses::accesses;
 use crate::diag::{Diagnostic, Diagnostics, Loc};
 use crate::gpu::func::{Block, GpuFunc};
 use crate::gpu::ops::StmtKind;
-use crate::target::GpuTarget;
+use crate::gpu::walk::blocks;
+use crate::target::Arch;
 
 /// First and last statement that need a buffer.
 type Life = Option<(usize, usize)>;
@@ -17,7 +18,7 @@ type Life = Option<(usize, usize)>;
 ///
 /// # Errors
 /// If the buffers that live at one time exceed what a block of the target may have.
-pub fn plan_shared_memory(func: &mut GpuFunc, target: &GpuTarget) -> Result<(), Diagnostics> {
+pub fn plan_shared_memory(func: &mut GpuFunc, target: Arch) -> Result<(), Diagnostics> {
     let mut lives: Vec<Life> = vec![None; func.buffers.len()];
     let mut at = 0;
     walk(&func.body, &mut at, &mut lives);
@@ -51,11 +52,13 @@ pub fn plan_shared_memory(func: &mut GpuFunc, target: &GpuTarget) -> Result<(), 
         placed.push(i);
     }
     func.shared_bytes = end;
-    if end > target.shared_limit_bytes {
+    if end > target.limits().shared_per_block_bytes {
         let loc = func.body.stmts.first().map_or_else(Loc::default, |s| s.loc);
         let message = format!(
             "kernel `{}` needs {end} bytes of shared memory and a block of {} has {}",
-            func.name, target.arch, target.shared_limit_bytes
+            func.name,
+            target,
+            target.limits().shared_per_block_bytes
         );
         return Err(Diagnostic::new(loc, message)
             .help("choose smaller tile extents or fewer `stages`; such a point belongs in `legal = |s| ...`")
@@ -78,55 +81,19 @@ fn walk(block: &Block, at: &mut usize, lives: &mut [Life]) {
         for access in accesses(&stmt.kind) {
             extend(&mut lives[access.buffer.index()], here, here);
         }
-        match &stmt.kind {
-            StmtKind::For { body, .. } => looped(&[body], at, lives),
-            StmtKind::While { test, body, .. } => looped(&[test, body], at, lives),
-            StmtKind::If { then_block, else_block, .. } => {
-                walk(then_block, at, lives);
-                walk(else_block, at, lives);
+        let inner = blocks(&stmt.kind);
+        if matches!(stmt.kind, StmtKind::For { .. } | StmtKind::While { .. }) {
+            looped(&inner, at, lives);
+        } else if matches!(stmt.kind, StmtKind::Roles(_)) {
+            // Roles run at one time: what one of them needs is needed throughout.
+            let before = *at;
+            let mut inside: Vec<Life> = vec![None; lives.len()];
+            inner.into_iter().for_each(|body| walk(body, at, &mut inside));
+            for (life, _) in lives.iter_mut().zip(inside).filter(|(_, inner)| inner.is_some()) {
+                extend(life, before, *at);
             }
-            StmtKind::Roles(roles) => {
-                // Roles run at one time: what one of them needs is needed throughout.
-                let before = *at;
-                let mut inside: Vec<Life> = vec![None; lives.len()];
-                for role in roles {
-                    walk(&role.body, at, &mut inside);
-                }
-                for (life, inner) in lives.iter_mut().zip(inside) {
-                    if inner.is_some() {
-                        extend(life, before, *at);
-                    }
-                }
-            }
-            StmtKind::Set { .. }
-            | StmtKind::Store { .. }
-            | StmtKind::Scatter { .. }
-            | StmtKind::Print { .. }
-            | StmtKind::Assert { .. }
-            | StmtKind::Barrier { .. }
-            | StmtKind::ToShared { .. }
-            | StmtKind::CopyAsync { .. }
-            | StmtKind::CommitCopies
-            | StmtKind::WaitCopies { .. }
-            | StmtKind::Advance { .. }
-            | StmtKind::DotShared { .. }
-            | StmtKind::DotRows { .. }
-            | StmtKind::Mma { .. }
-            | StmtKind::InitBarriers
-            | StmtKind::ExpectBytes { .. }
-            | StmtKind::WaitBarrier { .. }
-            | StmtKind::ArriveBarrier { .. }
-            | StmtKind::TmaLoad { .. }
-            | StmtKind::TmaStore { .. }
-            | StmtKind::WaitStores { .. }
-            | StmtKind::FenceAsync
-            | StmtKind::WgmmaFence
-            | StmtKind::Wgmma { .. }
-            | StmtKind::WgmmaCommit
-            | StmtKind::WgmmaWait { .. }
-            | StmtKind::StoreMatrix { .. }
-            | StmtKind::GridWait
-            | StmtKind::GridRelease => {}
+        } else {
+            inner.into_iter().for_each(|block| walk(block, at, lives));
         }
     }
 }

@@ -20,8 +20,8 @@ impl Verifier<'_> {
         if func.cluster == 0 || func.cluster > 16 {
             self.error(format!("a cluster has 1 to 16 blocks, not {}", func.cluster));
         }
-        if func.cluster > 1 && !self.target.has_tensor_copies {
-            self.error(format!("{} has no clusters of blocks", self.target.arch));
+        if func.cluster > 1 && !self.target.has_tensor_copies() {
+            self.error(format!("{} has no clusters of blocks", self.target));
         }
         if self.stage >= Stage::Placed {
             self.shared_memory();
@@ -31,10 +31,12 @@ impl Verifier<'_> {
 
     fn shared_memory(&mut self) {
         let func = self.func;
-        if func.shared_bytes > self.target.shared_limit_bytes {
+        if func.shared_bytes > self.target.limits().shared_per_block_bytes {
             self.error(format!(
                 "{} bytes of shared memory are needed, and a block of {} has {}",
-                func.shared_bytes, self.target.arch, self.target.shared_limit_bytes
+                func.shared_bytes,
+                self.target,
+                self.target.limits().shared_per_block_bytes
             ));
         }
         for (i, b) in func.buffers.iter().enumerate() {
@@ -94,22 +96,24 @@ impl Verifier<'_> {
                 StmtKind::Wgmma { .. }
                 | StmtKind::WgmmaFence
                 | StmtKind::WgmmaCommit
-                | StmtKind::WgmmaWait { .. } => ("warpgroup products", self.target.has_wgmma),
+                | StmtKind::WgmmaWait { .. } => ("warpgroup products", self.target.has_wgmma()),
                 StmtKind::TmaLoad { .. } | StmtKind::TmaStore { .. } | StmtKind::WaitStores { .. } => {
-                    ("tensor copies", self.target.has_tensor_copies)
+                    ("tensor copies", self.target.has_tensor_copies())
                 }
-                StmtKind::ExpectBytes { .. } => ("mbarriers that count bytes", self.target.has_tensor_copies),
-                StmtKind::FenceAsync => ("fences of asynchronous copies", self.target.has_tensor_copies),
+                StmtKind::ExpectBytes { .. } => {
+                    ("mbarriers that count bytes", self.target.has_tensor_copies())
+                }
+                StmtKind::FenceAsync => ("fences of asynchronous copies", self.target.has_tensor_copies()),
                 StmtKind::StoreMatrix { .. } => {
-                    ("matrix stores to shared memory", self.target.has_tensor_copies)
+                    ("matrix stores to shared memory", self.target.has_tensor_copies())
                 }
                 StmtKind::GridWait | StmtKind::GridRelease => {
-                    ("dependent launches", self.target.capability >= 90)
+                    ("dependent launches", self.target.capability().0 >= 9)
                 }
                 _ => ("", true),
             };
             if !has {
-                self.error(format!("{} has no {word}", self.target.arch));
+                self.error(format!("{} has no {word}", self.target));
             }
             self.alignment(kind);
             if let StmtKind::Roles(roles) = kind {
@@ -187,8 +191,8 @@ impl Verifier<'_> {
     }
 
     fn registers(&mut self, roles: &[Role]) {
-        if !self.target.has_wgmma {
-            return self.error(format!("{} cannot move registers between roles", self.target.arch));
+        if !self.target.has_wgmma() {
+            return self.error(format!("{} cannot move registers between roles", self.target));
         }
         if self.func.min_blocks == 0 {
             self.error(
