@@ -12,20 +12,24 @@
 //! ```
 //!
 //! Loads that one product reads, or several products that share a load, form one ring with one pair of mbarriers. Loops that
-//! bring equal tiles use the ring in turn, and slot and phase run on from loop to loop.
+//! bring equal tiles use the ring in turn, and slot and phase run on from loop to loop. What either role runs stands in `producer`
+//! and `consumer`, how results leave in `store`; here is what both share.
+
+mod consumer;
+mod producer;
+mod store;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::Lower;
 use super::dots::{DotPlan, Source, TensorLoad};
 use super::plan::definitions;
-use super::stage::Copies;
-use super::{Lower, RingSlot};
 use crate::gpu::func::{Var, VarType};
 use crate::gpu::memory::{BarrierId, Buffer, BufferId, Mbarrier, ParamMap, Swizzle, TensorMapId};
-use crate::gpu::ops::{Arrive, Op, Operand, Role, StmtKind, Warpgroup};
+use crate::gpu::ops::{Op, Operand, Role, StmtKind};
 use crate::ir::walk::for_each_definition;
 use crate::ir::{self, BinaryOp, Block, DType, Func, StmtKind as TileStmt, Type, Value};
-use crate::layout::Layout;
+pub(super) use consumer::ConsumerLoop;
 
 /// Slots of a ring when the schedule says nothing.
 const DEFAULT_STAGES: i64 = 3;
@@ -161,18 +165,6 @@ fn groups(body: &Block, dots: &BTreeMap<Value, DotPlan>) -> Vec<Vec<TensorLoad>>
     groups
 }
 
-/// The innermost loop that consumers are in.
-#[derive(Clone)]
-pub(super) struct ConsumerLoop {
-    rings: LoopRings,
-    /// Rings whose slot has been waited for in this iteration.
-    waited: Vec<usize>,
-    /// Products still to come in this iteration that read each ring.
-    readers: BTreeMap<usize, usize>,
-    /// Whether products of one iteration run on while the next one starts.
-    overlaps: bool,
-}
-
 impl Lower<'_> {
     /// Lowers the body as a producer and its consumers.
     pub(super) fn specialised(&mut self) {
@@ -211,98 +203,6 @@ impl Lower<'_> {
                 body: producer,
             },
         ]));
-    }
-
-    fn producer(&mut self, body: &Block, order: &mut impl Iterator<Item = LoopRings>) {
-        for stmt in &body.stmts {
-            self.loc = stmt.loc;
-            match &stmt.kind {
-                TileStmt::Let { value, op } => {
-                    let is_data = matches!(self.src.ty(*value), Type::Tile(t) if t.shape.rank() > 0);
-                    if is_data || !op.operands().iter().all(|o| self.vars.contains_key(o)) {
-                        continue;
-                    }
-                    let var = match self.src.ty(*value) {
-                        Type::View(ty) => Some(self.view_op(op, ty)),
-                        Type::Tile(ty) => self.scalar_value(*value, op, ty.dtype),
-                    };
-                    self.vars.extend(var.map(|var| (*value, var)));
-                }
-                TileStmt::For { lo, hi, step, body, .. }
-                    if !tensor_loads(body, &self.plan.dots).is_empty() =>
-                {
-                    let rings = order.next().expect("consumers should have seen the same loops");
-                    self.producer_loop([*lo, *hi, *step].map(|v| self.var(v)), body, &rings);
-                }
-                TileStmt::For { .. }
-                | TileStmt::Store { .. }
-                | TileStmt::Scatter { .. }
-                | TileStmt::Print { .. }
-                | TileStmt::Assert { .. }
-                | TileStmt::While { .. }
-                | TileStmt::If { .. } => {}
-            }
-        }
-    }
-
-    fn producer_loop(&mut self, [lo, hi, step]: [Var; 3], body: &Block, rings: &LoopRings) {
-        for (r, _) in rings {
-            if self.tensor_rings[*r].producer.is_none() {
-                // A fresh mbarrier counts as one whose phase 1 is over: the first wait passes.
-                let place = (self.counter("slot", 0), self.counter("phase", 1));
-                self.tensor_rings[*r].producer = Some(place);
-            }
-        }
-        let iv = self.out.new_var(VarType::Scalar(DType::I32), self.loc, self.name_of(body.params[0]));
-        let mut inner = BTreeSet::new();
-        for_each_definition(body, &mut |d| {
-            inner.insert(d);
-        });
-        let copies = Copies { loads: Vec::new(), iv: body.params[0], hi, inner, body };
-        let block = self.nested(|cx| {
-            let mut known = BTreeMap::from([(copies.iv, iv)]);
-            for (r, loads) in rings {
-                let ring = cx.tensor_rings[*r].clone();
-                let (slot, phase) = ring.producer.expect("the producer should have its place");
-                cx.emit(StmtKind::WaitBarrier { barrier: ring.empty, slot: Some(slot), phase });
-                cx.emit(StmtKind::ExpectBytes { barrier: ring.full, slot, bytes: ring.bytes });
-                for (i, load) in loads.iter().enumerate() {
-                    cx.tensor_copy(load, &ring, i, slot, &copies, &mut known);
-                }
-                cx.emit(StmtKind::Advance { slot, phase: Some(phase), slots: ring.stages });
-            }
-        });
-        self.emit(StmtKind::For { iv, lo, hi, step, body: block });
-    }
-
-    fn tensor_copy(
-        &mut self,
-        load: &TensorLoad,
-        ring: &TensorRing,
-        tile: usize,
-        slot: Var,
-        copies: &Copies<'_>,
-        known: &mut BTreeMap<Value, Var>,
-    ) {
-        let Some(ir::Op::Load { view, offsets, .. }) = self.defs.get(&load.load).cloned() else { return };
-        let outer = std::mem::replace(&mut self.loc, self.src.values[load.load.index()].loc);
-        let offsets = offsets.iter().map(|&o| self.at_iteration(o, copies, known)).collect();
-        let (_, coords) = self.tensor_coords(view, offsets, &mut |cx, v| cx.at_iteration(v, copies, known));
-        let b = self.out.buffers[ring.buffers[tile].index()].clone();
-        let last = coords.len() - 1;
-        for panel in 0..b.panels {
-            let mut at = coords.clone();
-            at[last] = self.shifted(at[last], (panel * b.columns) as i32);
-            self.emit(StmtKind::TmaLoad {
-                map: ring.maps[tile],
-                coords: at,
-                buffer: ring.buffers[tile],
-                slot: Some(slot),
-                panel,
-                barrier: ring.full,
-            });
-        }
-        self.loc = outer;
     }
 
     /// The parameter behind a view, and where an element of the view lies along each of the parameter's axes.
@@ -455,194 +355,4 @@ impl Lower<'_> {
         self.out.maps.push(map);
         TensorMapId(self.out.maps.len() as u32 - 1)
     }
-
-    /// A loop of the consumers whose operands a producer brings.
-    pub(super) fn consumer_loop(&mut self, iv: Var, [lo, hi, step]: [Var; 3], body: &Block, carried: &[Var]) {
-        let rings = self.rings_of(body);
-        self.loop_rings.push(rings.clone());
-        let mut readers = BTreeMap::new();
-        let mut overlaps = rings.len() == 1;
-        for stmt in &body.stmts {
-            let TileStmt::Let { value, op: ir::Op::Dot { acc, .. } } = &stmt.kind else { continue };
-            let Some(plan) = self.plan.dots.get(value) else { continue };
-            for r in rings_read(plan, &rings) {
-                *readers.entry(r).or_insert(0) += 1;
-            }
-            let is_carried = body.params[1..].contains(acc) && self.plan.uses.count(*acc) == 1;
-            let is_handed_on = body.yields.contains(value) && self.plan.uses.count(*value) == 1;
-            overlaps &= is_carried && is_handed_on;
-        }
-        for (r, loads) in &rings {
-            let ring = &self.tensor_rings[*r];
-            for (load, &buffer) in loads.iter().zip(&ring.buffers) {
-                self.rings.insert(load.load, RingSlot { buffer, slot: Some(ring.consumer.0) });
-            }
-        }
-        let previous = overlaps.then(|| self.counter("previous", 0));
-        let state = ConsumerLoop { rings: rings.clone(), waited: Vec::new(), readers, overlaps };
-        let outer = self.consumer.replace(state);
-        let inner = self.nested(|cx| {
-            cx.block(body);
-            if let Some(previous) = previous {
-                cx.emit(StmtKind::WgmmaCommit);
-                cx.emit(StmtKind::WgmmaWait { pending: 1, done: Vec::new() });
-                let ring = cx.tensor_rings[rings[0].0].clone();
-                // The products of the iteration before have read their slot.
-                let first =
-                    cx.scalar(DType::Bool, Op::Binary(BinaryOp::Gt, Operand::of(iv), Operand::of(lo)));
-                let then_block = cx.nested(|cx| cx.release(&ring, previous));
-                cx.emit(StmtKind::If { cond: first, then_block, else_block: Default::default() });
-                cx.set(previous, Op::Copy(Operand::of(ring.consumer.0)));
-            }
-            for (r, _) in &rings {
-                let ring = cx.tensor_rings[*r].clone();
-                let (slot, phase) = ring.consumer;
-                cx.emit(StmtKind::Advance { slot, phase: Some(phase), slots: ring.stages });
-            }
-            cx.hand_on(&body.yields, carried);
-        });
-        self.consumer = outer;
-        self.emit(StmtKind::For { iv, lo, hi, step, body: inner });
-        if let Some(previous) = previous {
-            let done =
-                carried.iter().copied().filter(|&v| matches!(self.out.ty(v), VarType::Tile { .. })).collect();
-            self.emit(StmtKind::WgmmaWait { pending: 0, done });
-            let ran = self.scalar(DType::Bool, Op::Binary(BinaryOp::Gt, Operand::of(hi), Operand::of(lo)));
-            let ring = self.tensor_rings[rings[0].0].clone();
-            let then_block = self.nested(|cx| cx.release(&ring, previous));
-            self.emit(StmtKind::If { cond: ran, then_block, else_block: Default::default() });
-        }
-    }
-
-    fn release(&mut self, ring: &TensorRing, slot: Var) {
-        self.emit(StmtKind::ArriveBarrier { barrier: ring.empty, slot: Some(slot), by: Arrive::Warp });
-    }
-
-    /// A product by warpgroup instructions.
-    pub(super) fn warpgroup_dot(
-        &mut self,
-        v: Value,
-        [a, _, acc]: [Value; 3],
-        layout: &Layout,
-        n_groups: u32,
-        [left, right]: [&Source; 2],
-    ) -> Var {
-        let plan = self.plan.dots[&v].clone();
-        let mut state = self.consumer.clone().expect("warpgroup products should stand in a consumer's loop");
-        let mine = rings_read(&plan, &state.rings);
-        let (left, right) = (self.matrix_operand(left), self.matrix_operand(right));
-        let var = self.accumulator(v, acc, layout);
-        for &r in &mine {
-            if !state.waited.contains(&r) {
-                let (full, (slot, phase)) = (self.tensor_rings[r].full, self.tensor_rings[r].consumer);
-                self.emit(StmtKind::WaitBarrier { barrier: full, slot: Some(slot), phase });
-                state.waited.push(r);
-            }
-        }
-        let a_ty = self.src.tile_ty(a);
-        self.emit(StmtKind::WgmmaFence);
-        self.emit(StmtKind::Wgmma {
-            acc: var,
-            a: left,
-            b: right,
-            dtype: a_ty.dtype,
-            groups: Warpgroup { n_groups, n: instruction_columns(layout.shape()[1]) },
-            extents: (layout.shape()[0], layout.shape()[1], a_ty.shape.dim(1) as u32),
-            accumulate: None,
-        });
-        if !state.overlaps {
-            self.emit(StmtKind::WgmmaCommit);
-            self.emit(StmtKind::WgmmaWait { pending: 0, done: vec![var] });
-            for r in mine {
-                let left = state.readers.entry(r).or_insert(1);
-                *left -= 1;
-                if *left == 0 {
-                    let ring = self.tensor_rings[r].clone();
-                    self.release(&ring, ring.consumer.0);
-                }
-            }
-        }
-        self.consumer = Some(state);
-        var
-    }
-
-    /// Whether a store can leave through shared memory by a tensor copy, and does: a 16-bit tile in the accumulator layout, to
-    /// memory whose rows are contiguous and aligned.
-    pub(super) fn tensor_store(&mut self, view: Value, offsets: &[Value], value: Value) -> bool {
-        let Some(&src) = self.vars.get(&value) else { return false };
-        let VarType::Tile { dtype, shape, layout } = self.out.ty(src).clone() else { return false };
-        let is_accumulator =
-            self.plan.dots.values().any(|d| matches!(d, DotPlan::Wgmma { layout: l, .. } if *l == layout));
-        let Some(form) = self.facts.view(view).cloned() else { return false };
-        let bytes = dtype.size_bytes();
-        let fits = is_accumulator
-            && bytes == 2
-            && shape.rank() == 2
-            && shape.dim(0) <= 256
-            && shape.dim(1).is_multiple_of(64)
-            && layout.shape() == shape.as_slice()
-            && form.facts.contiguous
-            && (form.facts.divisible as usize * bytes).is_multiple_of(16)
-            && form.axes.last().is_some_and(|a| a.param_axis + 1 == form.param_rank)
-            && form.axes.iter().all(|a| !a.is_clipped);
-        if !fits {
-            return false;
-        }
-        let (rows, columns) = (shape.dim(0) as u32, shape.dim(1) as u32);
-        let buffer = self.panel_buffer("staging", dtype, rows, columns, 1);
-        let map = self.map_of(view, &shape.to_vec(), 1, buffer);
-        let at = self.vars_of(offsets);
-        let (_, coords) = self.tensor_coords(view, at, &mut |cx, v| cx.var(v));
-        let copy_out = |cx: &mut Self| {
-            cx.emit(StmtKind::StoreMatrix { src, buffer });
-            cx.emit(StmtKind::FenceAsync);
-            cx.emit(StmtKind::Barrier { id: 1, n_threads: cx.plan.n_warps * 32 });
-            let last = coords.len() - 1;
-            for panel in 0..columns / 64 {
-                let mut at = coords.clone();
-                at[last] = cx.shifted(at[last], panel as i32 * 64);
-                cx.emit(StmtKind::TmaStore { map, coords: at, buffer, panel, row: 0 });
-            }
-            cx.emit(StmtKind::WaitStores { complete: false });
-        };
-        // A tensor copy out may not begin before the first element; the language lets a store do so.
-        let doubtful: Vec<Var> =
-            offsets.iter().filter(|&&o| self.facts.range(o).min < 0).map(|&o| self.var(o)).collect();
-        let mut cond = None;
-        for v in doubtful {
-            let zero = self.const_i32(0);
-            let within =
-                self.scalar(DType::Bool, Op::Binary(BinaryOp::Ge, Operand::of(v), Operand::of(zero)));
-            cond = Some(match cond {
-                None => within,
-                Some(c) => {
-                    self.scalar(DType::Bool, Op::Binary(BinaryOp::And, Operand::of(c), Operand::of(within)))
-                }
-            });
-        }
-        let Some(cond) = cond else {
-            copy_out(self);
-            return true;
-        };
-        let then_block = self.nested(copy_out);
-        let else_block = self.nested(|cx| {
-            let coords = super::elements::identity(2);
-            let vector = cx.renamed_vector(view, offsets, &layout, &coords, &shape);
-            cx.emit_store(view, offsets, coords, src, vector);
-        });
-        self.emit(StmtKind::If { cond, then_block, else_block });
-        true
-    }
-}
-
-/// Columns of one instruction: the largest multiple of 8 up to 256 that divides the tile's.
-fn instruction_columns(n: u32) -> u32 {
-    (1..=32).rev().map(|i| i * 8).find(|c| n.is_multiple_of(*c)).unwrap_or(8)
-}
-
-/// The rings among `rings` whose tiles a product reads.
-fn rings_read(plan: &DotPlan, rings: &LoopRings) -> Vec<usize> {
-    let reads =
-        |load: Value| plan.sources().into_iter().any(|s| matches!(s, Source::Tensor(t) if t.load == load));
-    rings.iter().filter(|(_, loads)| loads.iter().any(|l| reads(l.load))).map(|(r, _)| *r).collect()
 }

@@ -1,0 +1,83 @@
+//! Stores through shared memory: accumulators leave as fragments into panels, and these by tensor copies.
+
+use super::super::Lower;
+use super::super::dots::DotPlan;
+use super::super::elements::identity;
+use crate::gpu::func::{Var, VarType};
+use crate::gpu::ops::{Op, Operand, StmtKind};
+use crate::ir::{BinaryOp, DType, Value};
+
+impl Lower<'_> {
+    /// Whether a store can leave through shared memory by a tensor copy, and does: a 16-bit tile in the accumulator layout, to
+    /// memory whose rows are contiguous and aligned.
+    pub(in crate::gpu::lower) fn tensor_store(
+        &mut self,
+        view: Value,
+        offsets: &[Value],
+        value: Value,
+    ) -> bool {
+        let Some(&src) = self.vars.get(&value) else { return false };
+        let VarType::Tile { dtype, shape, layout } = self.out.ty(src).clone() else { return false };
+        let is_accumulator =
+            self.plan.dots.values().any(|d| matches!(d, DotPlan::Wgmma { layout: l, .. } if *l == layout));
+        let Some(form) = self.facts.view(view).cloned() else { return false };
+        let bytes = dtype.size_bytes();
+        let fits = is_accumulator
+            && bytes == 2
+            && shape.rank() == 2
+            && shape.dim(0) <= 256
+            && shape.dim(1).is_multiple_of(64)
+            && layout.shape() == shape.as_slice()
+            && form.facts.contiguous
+            && (form.facts.divisible as usize * bytes).is_multiple_of(16)
+            && form.axes.last().is_some_and(|a| a.param_axis + 1 == form.param_rank)
+            && form.axes.iter().all(|a| !a.is_clipped);
+        if !fits {
+            return false;
+        }
+        let (rows, columns) = (shape.dim(0) as u32, shape.dim(1) as u32);
+        let buffer = self.panel_buffer("staging", dtype, rows, columns, 1);
+        let map = self.map_of(view, &shape.to_vec(), 1, buffer);
+        let at = self.vars_of(offsets);
+        let (_, coords) = self.tensor_coords(view, at, &mut |cx, v| cx.var(v));
+        let copy_out = |cx: &mut Self| {
+            cx.emit(StmtKind::StoreMatrix { src, buffer });
+            cx.emit(StmtKind::FenceAsync);
+            cx.emit(StmtKind::Barrier { id: 1, n_threads: cx.plan.n_warps * 32 });
+            let last = coords.len() - 1;
+            for panel in 0..columns / 64 {
+                let mut at = coords.clone();
+                at[last] = cx.shifted(at[last], panel as i32 * 64);
+                cx.emit(StmtKind::TmaStore { map, coords: at, buffer, panel, row: 0 });
+            }
+            cx.emit(StmtKind::WaitStores { complete: false });
+        };
+        // A tensor copy out may not begin before the first element; the language lets a store do so.
+        let doubtful: Vec<Var> =
+            offsets.iter().filter(|&&o| self.facts.range(o).min < 0).map(|&o| self.var(o)).collect();
+        let mut cond = None;
+        for v in doubtful {
+            let zero = self.const_i32(0);
+            let within =
+                self.scalar(DType::Bool, Op::Binary(BinaryOp::Ge, Operand::of(v), Operand::of(zero)));
+            cond = Some(match cond {
+                None => within,
+                Some(c) => {
+                    self.scalar(DType::Bool, Op::Binary(BinaryOp::And, Operand::of(c), Operand::of(within)))
+                }
+            });
+        }
+        let Some(cond) = cond else {
+            copy_out(self);
+            return true;
+        };
+        let then_block = self.nested(copy_out);
+        let else_block = self.nested(|cx| {
+            let coords = identity(2);
+            let vector = cx.renamed_vector(view, offsets, &layout, &coords, &shape);
+            cx.emit_store(view, offsets, coords, src, vector);
+        });
+        self.emit(StmtKind::If { cond, then_block, else_block });
+        true
+    }
+}
