@@ -1,10 +1,11 @@
-//! Project tasks that cargo cannot say: `cargo xtask test | nvrtc | cuda-report | sim-report | bench-cpu | bless`.
+//! Project tasks that cargo cannot say: `cargo xtask test | nvrtc | cuda-report | sim-report | sass-compare | bench-cpu | bless`.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program prints")]
 
 mod bench;
 mod cuda_report;
 mod nvrtc;
+mod sass_compare;
 mod sim_report;
 mod test;
 
@@ -20,6 +21,9 @@ const USAGE: &str = "usage: cargo xtask <task>
   sim-report [--arch ARCH].. [--kernel NAME].. [--sample N] [--json FILE]
                           runs every kernel at every schedule declared for GPUs on the simulated GPU against f64, with
                           asynchronous operations early, late and at random, and the detection of races
+  sass-compare [--json FILE] [--skeletons DIR] [--no-triton] [--only WORD] [--keep DIR]
+                          instructions per unit of matrix work in our machine code, beside hand-written kernels (a folder of
+                          them) and Triton's; --keep writes the listings
   bench-cpu [--json FILE] [--quick] [--no-llm]
                           benchmarks on this CPU with the peers beside us; ends with one line of ratios
   bless                   rewrites generated documents and expected outputs; review the diff";
@@ -35,6 +39,7 @@ fn main() -> ExitCode {
         "nvrtc" => nvrtc::run(rest),
         "cuda-report" => cuda_report::run(rest),
         "sim-report" => sim_report::run(rest),
+        "sass-compare" => sass_compare::run(rest),
         "bench-cpu" => bench::run(rest),
         "bless" => test::bless(),
         "help" | "--help" | "-h" => {
