@@ -173,33 +173,24 @@ POINTERS = {
 }
 
 
-def compiled(arch: int, name: str, constants: dict, options: dict):
-    """A kernel for a GPU that need not be there: arguments divisible by 16, as whole buffers and round extents are."""
+def compiled(arch: int, kernel, arguments: dict, constants: dict, options: dict):
+    """A kernel for a GPU that need not be there; numbers are divisible by 16, as whole buffers and round extents are."""
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
 
-    arguments, kernel = POINTERS[name.split("_")[0]]
     signature = arguments | {constant: "constexpr" for constant in constants}
-    divisible = {(i,): [["tt.divisibility", 16]] for i, t in enumerate(arguments.values()) if t != "fp32"}
+    is_plain = [t.startswith("*") or t == "i32" for t in arguments.values()]
+    divisible = {(i,): [["tt.divisibility", 16]] for i, plain in enumerate(is_plain) if plain}
     source = ASTSource(fn=kernel, signature=signature, constexprs=constants, attrs=divisible)
     return triton.compile(source, target=GPUTarget("cuda", arch, 32), options=options)
 
 
-def compiled_tma(arch: int, constants: dict, options: dict):
-    """The product by tensor descriptors, likewise."""
-    from triton.backends.compiler import GPUTarget
-    from triton.compiler import ASTSource
-
+def by_descriptors(constants: dict) -> dict:
+    """The arguments of `matmul_tma` for these tiles."""
     bm, bn, bk = (constants[name] for name in ("BM", "BN", "BK"))
-    arguments = {
-        "x": f"tensordesc<bf16[{bm}, {bk}]>", "w": f"tensordesc<bf16[{bn}, {bk}]>", "y": f"tensordesc<bf16[{bm}, {bn}]>",
-        "M": "i32", "N": "i32", "K": "i32",
-    }  # fmt: skip
-    constants = constants | {"SMS": 132}
-    signature = arguments | {constant: "constexpr" for constant in constants}
-    divisible = {(i,): [["tt.divisibility", 16]] for i in (3, 4, 5)}
-    source = ASTSource(fn=matmul_tma, signature=signature, constexprs=constants, attrs=divisible)
-    return triton.compile(source, target=GPUTarget("cuda", arch, 32), options=options)
+    shapes = {"x": (bm, bk), "w": (bn, bk), "y": (bm, bn)}
+    descriptors = {name: f"tensordesc<bf16[{rows}, {columns}]>" for name, (rows, columns) in shapes.items()}
+    return descriptors | {"M": "i32", "N": "i32", "K": "i32"}
 
 
 def main() -> None:
@@ -220,9 +211,12 @@ def main() -> None:
 
     for kind, configs in CONFIGS[args.arch].items():
         for number, (constants, options) in enumerate(configs):
-            keep(f"{kind}_{number}", kind, constants, options, compiled(args.arch, kind, constants, options))
+            arguments, kernel = POINTERS[kind.split("_")[0]]
+            made = compiled(args.arch, kernel, arguments, constants, options)
+            keep(f"{kind}_{number}", kind, constants, options, made)
             if args.arch == 90 and kind.startswith("matmul"):
-                keep(f"{kind}_tma_{number}", kind, constants, options, compiled_tma(args.arch, constants, options))
+                made = compiled(args.arch, matmul_tma, by_descriptors(constants), constants | {"SMS": 132}, options)
+                keep(f"{kind}_tma_{number}", kind, constants, options, made)
     print(json.dumps({"triton": triton.__version__, "arch": args.arch, "kernels": rows}))
 
 
