@@ -2,11 +2,12 @@
 //!
 //! ```text
 //! target/gpu-bundle/bin/   gpu_check, autotune, executor (probes, where they are a program of the workspace), stripped
-//!                   lib/   NVRTC with its builtins, compressed: `gpu/check` unpacks it, or uses the machine's where it is missing
+//!                   lib/   NVRTC with its builtins
 //!                   gpu/   the scripts
 //! ```
 //!
-//! The compiler is the one that everything was checked with here. It is compressed once per version, since that takes minutes.
+//! Programs and compiler are compressed, and `gpu/check` unpacks them. The compiler is the one that everything was checked with here;
+//! it is compressed once per version, since that takes minutes, and `gpu/check` uses the machine's where it is left out.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -59,6 +60,8 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
         fs::copy(&built, &copy)
             .with_context(|| format!("copying {}: it is built without --no-build", built.display()))?;
         strip(&copy);
+        compress(&copy, &bin.join(format!("{program}.xz")))?;
+        fs::remove_file(&copy).with_context(|| format!("removing {}", copy.display()))?;
     }
     match args.nvrtc {
         Step::Done => pack_nvrtc(&bundle.join("lib"))?,
