@@ -3,7 +3,7 @@
 //! A [`Case`] is one kernel on one problem, with random inputs. Its check poisons the outputs (NaN, or a value that is never
 //! right for integers), runs, and compares all of them with the reference, which is computed once, from the inputs as they
 //! were rounded to their element types. `copies` sets of inputs that `run` takes in turn keep weights out of the caches where
-//! a measurement wants them cold.
+//! a measurement wants them cold. Inputs and outputs are in the memory of the device that the case is made for.
 
 pub(crate) mod attention;
 pub(crate) mod matmul;
@@ -18,7 +18,7 @@ use tilewright_codegen::dsl::elem::Elem;
 use tilewright_codegen::ir::DType;
 use tilewright_codegen::kernel::Kernel;
 use tilewright_codegen::schedule::Schedule;
-use tilewright_runtime::{Buffer, Stream};
+use tilewright_runtime::{Buffer, Device, Stream};
 
 use crate::error::KernelError;
 
@@ -35,13 +35,29 @@ pub struct CaseParams {
     pub seed: u64,
     /// Sets of inputs that [`Case::run`] takes in turn; at least 1.
     pub copies: usize,
+    /// Whose memory inputs and outputs are in; without one the host's, which CPUs and simulated GPUs read.
+    pub device: Option<Device>,
 }
 
 impl CaseParams {
     /// A problem with default options and one set of inputs.
     #[must_use]
     pub fn new(dtype: &str, shape: &[usize]) -> Self {
-        Self { dtype: dtype.to_owned(), shape: shape.to_vec(), options: BTreeMap::new(), seed: 1, copies: 1 }
+        Self {
+            dtype: dtype.to_owned(),
+            shape: shape.to_vec(),
+            options: BTreeMap::new(),
+            seed: 1,
+            copies: 1,
+            device: None,
+        }
+    }
+
+    /// The problem in the memory of a device; it then runs on streams of that device only.
+    #[must_use]
+    pub fn on(mut self, device: &Device) -> Self {
+        self.device = Some(device.clone());
+        self
     }
 
     /// The problem with one option set.
@@ -105,9 +121,9 @@ pub(crate) trait Data {
     /// Runs the kernel.
     fn launch(&mut self, stream: &Stream, schedule: &Schedule) -> Result<(), KernelError>;
     /// What the kernel wrote.
-    fn outputs(&self) -> Vec<Vec<f64>>;
+    fn outputs(&self) -> Result<Vec<Vec<f64>>, KernelError>;
     /// What it should have written.
-    fn reference(&self) -> Vec<Vec<f64>>;
+    fn reference(&self) -> Result<Vec<Vec<f64>>, KernelError>;
 }
 
 /// What a run costs and how far off it may be.
@@ -125,6 +141,7 @@ struct Rig<D> {
     data: Vec<D>,
     next: usize,
     truth: Option<Vec<Vec<f64>>>,
+    found: Vec<Vec<f64>>,
 }
 
 /// A case from a kernel and its data, made once per copy from a seed.
@@ -135,9 +152,9 @@ pub(crate) fn case<D: Data + 'static>(
     mut make: impl FnMut(random::Random) -> Result<D, KernelError>,
 ) -> Result<Box<dyn Case>, KernelError> {
     let copies = 0..params.copies.max(1) as u64;
-    let data =
-        copies.map(|copy| make(random::Random::new(params.seed ^ copy << 32))).collect::<Result<_, _>>()?;
-    Ok(Box::new(Rig { kernel, cost, data, next: 0, truth: None }))
+    let random = |copy| random::Random::new(params.seed ^ copy << 32, params.device.clone());
+    let data = copies.map(|copy| make(random(copy))).collect::<Result<_, _>>()?;
+    Ok(Box::new(Rig { kernel, cost, data, next: 0, truth: None, found: Vec::new() }))
 }
 
 impl<D: Data> Case for Rig<D> {
@@ -164,17 +181,22 @@ impl<D: Data> Case for Rig<D> {
 
     fn check(&mut self, stream: &Stream, schedule: &Schedule) -> Result<CheckReport, KernelError> {
         let data = &mut self.data[0];
+        if self.truth.is_none() {
+            self.truth = Some(data.reference()?);
+        }
         data.reset()?;
-        let truth = self.truth.get_or_insert_with(|| data.reference());
         data.launch(stream, schedule)?;
-        let errors = data.outputs().into_iter().zip(truth).map(|(found, truth)| error(&found, truth));
+        // What the launch did wrong on a GPU comes out here.
+        stream.device().synchronize()?;
+        self.found = data.outputs()?;
+        let errors = self.found.iter().zip(self.truth.iter().flatten()).map(|(f, t)| error(f, t));
         let max_error = errors.fold(0.0, f64::max);
         let tolerance = self.cost.tolerance;
         Ok(CheckReport { max_error, tolerance, passed: max_error <= tolerance })
     }
 
     fn outputs(&self) -> Vec<Vec<f64>> {
-        self.data[0].outputs()
+        self.found.clone()
     }
 }
 
@@ -200,9 +222,16 @@ pub(crate) fn bytes<T>(n: usize) -> f64 {
     (n * size_of::<T>()) as f64
 }
 
-/// The values of a buffer, widened.
-pub(crate) fn widened<T: Elem>(buffer: &Buffer<T>) -> Vec<f64> {
-    buffer.as_slice().iter().map(|x| x.to_f64()).collect()
+/// The values of a buffer on any device.
+pub(crate) fn values<T: Elem>(buffer: &Buffer<T>) -> Result<Vec<T>, KernelError> {
+    let mut values = vec![T::from_f64(0.0); buffer.len()];
+    buffer.read(&mut values)?;
+    Ok(values)
+}
+
+/// The values of a buffer on any device, widened.
+pub(crate) fn widened<T: Elem>(buffer: &Buffer<T>) -> Result<Vec<f64>, KernelError> {
+    Ok(values(buffer)?.iter().map(|x| x.to_f64()).collect())
 }
 
 /// A buffer that a kernel writes, with what it held before where the kernel reads it.
@@ -212,22 +241,11 @@ pub(crate) struct Output<T> {
 }
 
 impl<T: Elem> Output<T> {
-    /// A buffer that is only written.
-    pub(crate) fn new(len: usize) -> Result<Self, KernelError> {
-        Ok(Self { buffer: Buffer::zeros(len)?, initial: None })
-    }
-
-    /// A buffer that is updated in place.
-    pub(crate) fn updated(initial: Vec<T>) -> Result<Self, KernelError> {
-        Ok(Self { buffer: Buffer::from_slice(&initial)?, initial: Some(initial) })
-    }
-
     /// Restores the initial content, or poisons what has none.
     pub(crate) fn reset(&mut self) -> Result<(), KernelError> {
-        let slice = self.buffer.as_mut_slice()?;
         match &self.initial {
-            Some(initial) => slice.copy_from_slice(initial),
-            None => slice.fill(poison()),
+            Some(initial) => self.buffer.write(initial)?,
+            None => self.buffer.write(&vec![poison(); self.buffer.len()])?,
         }
         Ok(())
     }

@@ -88,7 +88,7 @@ fn write_whole(path: &Path, text: &str) -> Result<()> {
 }
 
 /// A Python interpreter with the packages of one requirements file.
-fn environment(variable: &str, name: &str, requirements: &str) -> Result<PathBuf> {
+pub(crate) fn environment(variable: &str, name: &str, requirements: &str) -> Result<PathBuf> {
     if let Some(python) = std::env::var_os(variable) {
         return Ok(python.into());
     }

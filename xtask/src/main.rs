@@ -1,10 +1,12 @@
-//! Project tasks that cargo cannot say: `cargo xtask test | nvrtc | cuda-report | sim-report | bench-cpu | bless`.
+//! Project tasks that cargo cannot say: `cargo xtask test | nvrtc | cuda-report | sim-report | sass-compare | gpu-bundle | bench-cpu | bless`.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program prints")]
 
 mod bench;
 mod cuda_report;
+mod gpu_bundle;
 mod nvrtc;
+mod sass_compare;
 mod sim_report;
 mod test;
 
@@ -20,6 +22,11 @@ const USAGE: &str = "usage: cargo xtask <task>
   sim-report [--arch ARCH].. [--kernel NAME].. [--sample N] [--json FILE]
                           runs every kernel at every schedule declared for GPUs on the simulated GPU against f64, with
                           asynchronous operations early, late and at random, and the detection of races
+  sass-compare [--json FILE] [--skeletons DIR] [--no-triton] [--only WORD] [--keep DIR]
+                          instructions per unit of matrix work in our machine code, beside hand-written kernels (a folder of
+                          them) and Triton's; --keep writes the listings
+  gpu-bundle [--no-build] [--no-nvrtc]
+                          the programs, the compiler and the scripts that check and measure on a machine with a GPU
   bench-cpu [--json FILE] [--quick] [--no-llm]
                           benchmarks on this CPU with the peers beside us; ends with one line of ratios
   bless                   rewrites generated documents and expected outputs; review the diff";
@@ -35,6 +42,8 @@ fn main() -> ExitCode {
         "nvrtc" => nvrtc::run(rest),
         "cuda-report" => cuda_report::run(rest),
         "sim-report" => sim_report::run(rest),
+        "sass-compare" => sass_compare::run(rest),
+        "gpu-bundle" => gpu_bundle::run(rest),
         "bench-cpu" => bench::run(rest),
         "bless" => test::bless(),
         "help" | "--help" | "-h" => {

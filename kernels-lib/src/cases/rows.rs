@@ -4,7 +4,9 @@ use tilewright_codegen::dsl::elem::Float;
 use tilewright_codegen::schedule::Schedule;
 use tilewright_runtime::{Buffer, Stream};
 
-use super::{Case, CaseParams, Cost, Data, Output, bytes, case, tolerance, widened, with_pair, with_single};
+use super::{
+    Case, CaseParams, Cost, Data, Output, bytes, case, tolerance, values, widened, with_pair, with_single,
+};
 use crate::epilogue::Activation;
 use crate::error::KernelError;
 use crate::host::pin;
@@ -28,19 +30,19 @@ impl<T: Float, W: Float> Data for Embedding<T, W> {
         embedding::run(stream, schedule, ids, table, self.y.buffer.view_mut([tokens, width])?)
     }
 
-    fn outputs(&self) -> Vec<Vec<f64>> {
-        vec![widened(&self.y.buffer)]
+    fn outputs(&self) -> Result<Vec<Vec<f64>>, KernelError> {
+        Ok(vec![widened(&self.y.buffer)?])
     }
 
-    fn reference(&self) -> Vec<Vec<f64>> {
-        let (table, width) = (self.table.as_slice(), self.table.len() / self.vocab);
+    fn reference(&self) -> Result<Vec<Vec<f64>>, KernelError> {
+        let (ids, table, width) = (values(&self.ids)?, values(&self.table)?, self.table.len() / self.vocab);
         let row = |&id: &i32| match usize::try_from(id) {
             Ok(id) if id < self.vocab => {
                 table[id * width..(id + 1) * width].iter().map(|x| x.to_f64()).collect()
             }
             _ => vec![0.0; width],
         };
-        vec![self.ids.as_slice().iter().flat_map(row).collect()]
+        Ok(vec![ids.iter().flat_map(row).collect()])
     }
 }
 
@@ -59,8 +61,9 @@ fn embed<T: Float, W: Float>(params: &CaseParams) -> Result<Box<dyn Case>, Kerne
                 random.below(vocab) as i32
             }
         };
-        let ids = Buffer::from_slice(&(0..tokens).map(id).collect::<Vec<_>>())?;
-        Ok(Embedding::<T, W> { vocab, ids, table: random.buffer(vocab * width)?, y: Output::new(n)? })
+        let ids: Vec<i32> = (0..tokens).map(id).collect();
+        let ids = random.upload(&ids)?;
+        Ok(Embedding::<T, W> { vocab, ids, table: random.buffer(vocab * width)?, y: random.output(n)? })
     })
 }
 
@@ -91,17 +94,17 @@ impl<T: Float> Data for Softmax<T> {
         }
     }
 
-    fn outputs(&self) -> Vec<Vec<f64>> {
-        vec![widened(&self.y.buffer)]
+    fn outputs(&self) -> Result<Vec<Vec<f64>>, KernelError> {
+        Ok(vec![widened(&self.y.buffer)?])
     }
 
-    fn reference(&self) -> Vec<Vec<f64>> {
+    fn reference(&self) -> Result<Vec<Vec<f64>>, KernelError> {
         let row = |x: &[f64]| {
             let top = x.iter().copied().fold(f64::NEG_INFINITY, f64::max);
             let total: f64 = x.iter().map(|x| (x - top).exp()).sum();
             x.iter().map(|x| (x - top).exp() / total).collect::<Vec<_>>()
         };
-        vec![widened(&self.x).chunks_exact(self.dims[1]).flat_map(row).collect()]
+        Ok(vec![widened(&self.x)?.chunks_exact(self.dims[1]).flat_map(row).collect()])
     }
 }
 
@@ -116,7 +119,7 @@ fn soft<T: Float>(params: &CaseParams, held: Held) -> Result<Box<dyn Case>, Kern
     case(params, kernel, cost, |mut random| {
         // Logits spread over 16 units, so that both large and vanishing weights occur.
         let x: Vec<T> = random.values::<f32>(n).iter().map(|x| T::from_f64(8.0 * f64::from(*x))).collect();
-        Ok(Softmax { held, dims, x: Buffer::from_slice(&x)?, y: Output::new(n)? })
+        Ok(Softmax { held, dims, x: random.upload(&x)?, y: random.output(n)? })
     })
 }
 
@@ -146,13 +149,15 @@ impl<T: Float> Data for SwiGlu<T> {
         swiglu::run(stream, schedule, gate, up, y, Activation::Silu)
     }
 
-    fn outputs(&self) -> Vec<Vec<f64>> {
-        vec![widened(&self.y.buffer)]
+    fn outputs(&self) -> Result<Vec<Vec<f64>>, KernelError> {
+        Ok(vec![widened(&self.y.buffer)?])
     }
 
-    fn reference(&self) -> Vec<Vec<f64>> {
-        let up = widened(&self.up);
-        vec![widened(&self.gate).iter().zip(up).map(|(g, u)| Activation::Silu.reference(*g) * u).collect()]
+    fn reference(&self) -> Result<Vec<Vec<f64>>, KernelError> {
+        let up = widened(&self.up)?;
+        Ok(vec![
+            widened(&self.gate)?.iter().zip(up).map(|(g, u)| Activation::Silu.reference(*g) * u).collect(),
+        ])
     }
 }
 
@@ -161,7 +166,7 @@ fn swi<T: Float>(params: &CaseParams) -> Result<Box<dyn Case>, KernelError> {
     let n = dims[0] * dims[1];
     let cost = Cost { flops: 6.0 * n as f64, bytes: bytes::<T>(3 * n), tolerance: tolerance::<T>(1e-6) };
     case(params, swiglu::swiglu::kernel::<T>(Activation::Silu), cost, |mut random| {
-        Ok(SwiGlu::<T> { dims, gate: random.buffer(n)?, up: random.buffer(n)?, y: Output::new(n)? })
+        Ok(SwiGlu::<T> { dims, gate: random.buffer(n)?, up: random.buffer(n)?, y: random.output(n)? })
     })
 }
 
@@ -187,12 +192,12 @@ impl<T: Float> Data for ArgMax<T> {
         argmax::run(stream, schedule, self.x.view(self.dims)?, self.index.buffer.view_mut([self.dims[0]])?)
     }
 
-    fn outputs(&self) -> Vec<Vec<f64>> {
-        vec![widened(&self.index.buffer)]
+    fn outputs(&self) -> Result<Vec<Vec<f64>>, KernelError> {
+        Ok(vec![widened(&self.index.buffer)?])
     }
 
-    fn reference(&self) -> Vec<Vec<f64>> {
-        vec![widened(&self.x).chunks_exact(self.dims[1]).map(|row| ranked(row)[0] as f64).collect()]
+    fn reference(&self) -> Result<Vec<Vec<f64>>, KernelError> {
+        Ok(vec![widened(&self.x)?.chunks_exact(self.dims[1]).map(|row| ranked(row)[0] as f64).collect()])
     }
 }
 
@@ -201,7 +206,7 @@ fn arg<T: Float>(params: &CaseParams) -> Result<Box<dyn Case>, KernelError> {
     let n = dims[0] * dims[1];
     let cost = Cost { flops: n as f64, bytes: bytes::<T>(n), tolerance: 0.0 };
     case(params, argmax::argmax::kernel::<T>(), cost, |mut random| {
-        Ok(ArgMax::<T> { dims, x: random.buffer(n)?, index: Output::new(dims[0])? })
+        Ok(ArgMax::<T> { dims, x: random.buffer(n)?, index: random.output(dims[0])? })
     })
 }
 
@@ -225,20 +230,20 @@ impl<T: Float> Data for TopK<T> {
         top_k::run(stream, schedule, self.x.view(self.dims)?, values, indices)
     }
 
-    fn outputs(&self) -> Vec<Vec<f64>> {
-        vec![widened(&self.values.buffer), widened(&self.indices.buffer)]
+    fn outputs(&self) -> Result<Vec<Vec<f64>>, KernelError> {
+        Ok(vec![widened(&self.values.buffer)?, widened(&self.indices.buffer)?])
     }
 
-    fn reference(&self) -> Vec<Vec<f64>> {
+    fn reference(&self) -> Result<Vec<Vec<f64>>, KernelError> {
         let (mut values, mut indices) = (Vec::new(), Vec::new());
-        for row in widened(&self.x).chunks_exact(self.dims[1]) {
+        for row in widened(&self.x)?.chunks_exact(self.dims[1]) {
             let order = ranked(row);
             for k in 0..self.k {
                 values.push(order.get(k).map_or(f64::NEG_INFINITY, |&i| row[i]));
                 indices.push(order.get(k).map_or(-1.0, |&i| i as f64));
             }
         }
-        vec![values, indices]
+        Ok(vec![values, indices])
     }
 }
 
@@ -248,7 +253,7 @@ fn top<T: Float>(params: &CaseParams) -> Result<Box<dyn Case>, KernelError> {
     let kernel = pin(top_k::top_k::kernel::<T>(), &[("K", k)]);
     let cost = Cost { flops: n as f64, bytes: bytes::<T>(n), tolerance: 0.0 };
     case(params, kernel, cost, |mut random| {
-        let (values, indices) = (Output::new(rows * k)?, Output::new(rows * k)?);
+        let (values, indices) = (random.output(rows * k)?, random.output(rows * k)?);
         Ok(TopK::<T> { dims: [rows, length], k, x: random.buffer(n)?, values, indices })
     })
 }

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use crate::cuda::toolkit::Search;
 use crate::error::CudaError;
 
-/// The machine code of a cubin, function by function.
+/// The machine code of a cubin, function by function, with the source lines that a compilation with them has kept.
 ///
 /// # Errors
 /// [`CudaError::ToolMissing`] without `nvdisasm`, [`CudaError::ToolFailed`] when it does not take the cubin.
@@ -17,7 +17,7 @@ pub fn sass(cubin: &[u8]) -> Result<String, CudaError> {
     let mut file = tempfile::NamedTempFile::new().map_err(|e| failed(format!("no temporary file: {e}")))?;
     file.write_all(cubin).map_err(|e| failed(format!("{} is not writable: {e}", file.path().display())))?;
     let mut command = Command::new(&program);
-    command.arg("--print-code").arg(file.path()).stdin(Stdio::null());
+    command.args(["--print-code", "--print-line-info"]).arg(file.path()).stdin(Stdio::null());
     let output =
         command.output().map_err(|e| failed(format!("{} does not start: {e}", program.display())))?;
     if !output.status.success() {
