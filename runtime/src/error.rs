@@ -50,6 +50,12 @@ pub enum RuntimeError {
         "this buffer lends read-only host memory and cannot be written: copy it into a buffer of its own"
     )]
     ReadOnly,
+    /// A recording on a device without graphs.
+    #[error("launches are recorded on GPUs only: on a CPU a launch costs no more than a replay would")]
+    NoGraphs,
+    /// A graph on a stream of another device than it was recorded on.
+    #[error("a graph is replayed on the device that it was recorded on, and this stream is another device's")]
+    OtherDevice,
     /// Values that are not as many as the buffer has elements.
     #[error("{found} values do not fit a buffer of {len} elements: they must be as many")]
     Length {

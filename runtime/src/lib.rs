@@ -14,12 +14,14 @@ pub mod doctor;
 pub mod dump;
 pub mod error;
 pub mod gpu;
+pub mod graph;
 pub mod launch;
 pub mod stream;
 
 pub use buffer::{Buffer, HostMemory};
 pub use device::Device;
 pub use error::RuntimeError;
+pub use graph::Graph;
 pub use launch::Compiled;
 pub use stream::Stream;
 pub use tilewright_codegen::error::LaunchError;

@@ -68,13 +68,18 @@ impl CudaStream {
         self.inner.raw
     }
 
+    /// Whether launches are recorded.
+    pub(crate) fn is_captured(&self) -> bool {
+        self.inner.is_captured.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn set_captured(&self, is_captured: bool) {
         self.inner.is_captured.store(is_captured, Ordering::Relaxed);
     }
 
     /// Refuses what a capture would record wrongly: the host's part of it happens once, and not at each replay.
-    fn refuse_in_capture(&self, what: &'static str) -> Result<(), CudaError> {
-        if self.inner.is_captured.load(Ordering::Relaxed) {
+    pub(crate) fn refuse_in_capture(&self, what: &'static str) -> Result<(), CudaError> {
+        if self.is_captured() {
             return Err(CudaError::Captured { what });
         }
         Ok(())

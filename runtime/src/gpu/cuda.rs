@@ -11,8 +11,8 @@ use std::sync::{Mutex, PoisonError};
 
 use tilewright_codegen::diag::Loc;
 use tilewright_codegen::error::LaunchError;
-use tilewright_codegen::kernel::Launch;
-use tilewright_codegen::launch::RunError;
+use tilewright_codegen::kernel::{Kernel, Launch};
+use tilewright_codegen::launch::{Arg, RunError};
 
 use crate::cuda::context::{Fill, Memory};
 use crate::cuda::module::PreparedKernel;
@@ -92,10 +92,33 @@ impl Variants {
             std::collections::hash_map::Entry::Vacant(e) => e.insert(load(stream, assertions, launch)?),
         };
         loaded.variant.kernel.check_args(launch.args)?;
+        if stream.is_captured() {
+            on_device(stream, &loaded.variant.kernel, launch.args)?;
+        }
         // SAFETY: the arguments were checked against the parameters; their memory is of this device, and what the launch does to
         // it is ordered before whatever the stream does next.
         unsafe { loaded.prepared.launch(stream, launch.grid, launch.args) }.map_err(refuse)
     }
+}
+
+/// Refuses to record a launch over host memory, which a graph cannot keep.
+fn on_device(stream: &CudaStream, kernel: &Kernel, args: &[Arg]) -> Result<(), LaunchError> {
+    for (param, arg) in kernel.params.iter().zip(args) {
+        let Arg::View(view) = arg else { continue };
+        let is_empty = view.dims[..usize::from(view.rank)].contains(&0);
+        if !is_empty && !stream.context().has_address(view.ptr.addr() as u64) {
+            return Err(LaunchError::Device { kernel: kernel.name, message: not_on_device(param.name) });
+        }
+    }
+    Ok(())
+}
+
+/// What is wrong with a recorded argument in host memory.
+pub(super) fn not_on_device(argument: &str) -> String {
+    format!(
+        "argument `{argument}` is not in memory of the device, and so cannot be part of a captured graph: place it in a \
+         buffer of the device"
+    )
 }
 
 fn load(stream: &CudaStream, assertions: &Assertions, launch: &Launch<'_>) -> Result<Loaded, LaunchError> {
