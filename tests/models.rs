@@ -12,7 +12,7 @@ use tilewright_executor::args::DeviceKind;
 use tilewright_executor::config::ModelConfig;
 use tilewright_executor::forward::{Chunk, Forward, LogitRows, Step};
 use tilewright_executor::kv_cache::{KvCache, KvLayout};
-use tilewright_executor::model::{self, LoadOptions};
+use tilewright_executor::model::{self, LoadOptions, StepMode};
 use tilewright_executor::source::ModelSource;
 use tilewright_executor::weights::Weights;
 
@@ -101,7 +101,7 @@ impl Fixture {
         let weights = Weights::open(&source).expect("the weights should open");
         let kv_layout = KvLayout::new(&config, if dtype == Dtype::BF16 { 2 } else { 4 }, PAGE_TOKENS);
         let n_kv_pages = 3 * kv_layout.pages_for(n_tokens);
-        let options = LoadOptions { device: DeviceKind::Cpu, n_threads: Some(2), kv_layout, n_kv_pages };
+        let options = LoadOptions { device: DeviceKind::Cpu, n_threads: Some(2), kv_layout, n_kv_pages, steps: StepMode::Replay };
         let forward = model::load(&config, &weights, &options).expect("the model should load");
         (forward, KvCache::new(kv_layout, n_kv_pages))
     }

@@ -81,6 +81,9 @@ pub trait Forward {
     /// Bytes of activations and scratch, beside weights and KV pages.
     fn workspace_bytes(&self) -> u64;
 
+    /// Recorded decode steps, each of which one call replays; 0 where steps are launched kernel by kernel.
+    fn n_graphs(&self) -> usize;
+
     /// The kernels that the model runs, in the order of the path.
     fn kernels(&self) -> Vec<KernelInfo>;
 

@@ -97,6 +97,10 @@ impl Forward for Reverser {
         0
     }
 
+    fn n_graphs(&self) -> usize {
+        0
+    }
+
     fn kernels(&self) -> Vec<KernelInfo> {
         Vec::new()
     }

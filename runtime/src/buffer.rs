@@ -163,8 +163,7 @@ impl<T: Elem> Buffer<T> {
     /// on a GPU did wrong.
     pub fn write_at(&mut self, offset: usize, values: &[T]) -> Result<(), RuntimeError> {
         self.check(offset, &[values.len()])?;
-        // SAFETY: plain values without padding, as bytes.
-        let bytes = unsafe { std::slice::from_raw_parts(values.as_ptr().cast::<u8>(), size_of_val(values)) };
+        let bytes = as_bytes(values);
         match &mut self.storage {
             Storage::Owned(_) | Storage::Pages { .. } | Storage::Lent { .. } => {
                 self.as_mut_slice()?[offset..offset + values.len()].copy_from_slice(values);
@@ -174,6 +173,21 @@ impl<T: Elem> Buffer<T> {
                 Ok(simulated(device)?.copy_in(bytes, memory, offset * size_of::<T>())?)
             }
             Storage::Cuda { memory, stream } => Ok(stream.upload(bytes, memory, offset * size_of::<T>())?),
+        }
+    }
+
+    /// The memory of a buffer on a GPU, and values for its elements from `offset` as bytes.
+    pub(crate) fn device_bytes<'a>(
+        &mut self,
+        offset: usize,
+        values: &'a [T],
+    ) -> Result<(&mut Memory, &'a [u8]), RuntimeError> {
+        self.check(offset, &[values.len()])?;
+        match &mut self.storage {
+            Storage::Cuda { memory, .. } => Ok((memory, as_bytes(values))),
+            Storage::Owned(_) | Storage::Pages { .. } | Storage::Lent { .. } | Storage::Sim { .. } => {
+                Err(RuntimeError::OtherDevice)
+            }
         }
     }
 
@@ -319,6 +333,12 @@ impl<T: Elem> Buffer<T> {
         }
         Err(RuntimeError::ViewTooLarge { dims: dims.to_vec(), offset, needed, len: self.len })
     }
+}
+
+/// Values as bytes.
+fn as_bytes<T: Elem>(values: &[T]) -> &[u8] {
+    // SAFETY: plain values without padding.
+    unsafe { std::slice::from_raw_parts(values.as_ptr().cast::<u8>(), size_of_val(values)) }
 }
 
 /// The simulated GPU that a buffer is of.

@@ -53,8 +53,8 @@ pub enum RuntimeError {
     /// A recording on a device without graphs.
     #[error("launches are recorded on GPUs only: on a CPU a launch costs no more than a replay would")]
     NoGraphs,
-    /// A graph on a stream of another device than it was recorded on.
-    #[error("a graph is replayed on the device that it was recorded on, and this stream is another device's")]
+    /// A graph, or an upload, of one device with a stream or buffer of another.
+    #[error("a graph is replayed, and a buffer is filled, on the device that it was made on; this is another device")]
     OtherDevice,
     /// Values that are not as many as the buffer has elements.
     #[error("{found} values do not fit a buffer of {len} elements: they must be as many")]

@@ -9,6 +9,7 @@
 use std::sync::Arc;
 
 use crate::cuda::graph::CudaGraph;
+use crate::cuda::module::waits_after_launch;
 use crate::device::{Device, Target};
 use crate::error::{CudaError, RuntimeError};
 use crate::gpu::sim_graph::SimGraph;
@@ -38,12 +39,14 @@ impl<E> From<CudaError> for Failed<E> {
 }
 
 impl Device {
-    /// Whether launches can be recorded: on GPUs, real and simulated. A CPU has no launches worth saving.
+    /// Whether launches are worth recording: on GPUs, real and simulated, but not on a CPU, whose launches cost no more than a replay,
+    /// nor where `TILEWRIGHT_SYNC` asks for the kernel that went wrong.
     #[must_use]
     pub fn has_graphs(&self) -> bool {
         match &self.inner.target {
             Target::Cpu => false,
-            Target::Sim(_) | Target::Cuda(..) => true,
+            Target::Sim(_) => true,
+            Target::Cuda(..) => !waits_after_launch(),
         }
     }
 }

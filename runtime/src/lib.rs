@@ -17,6 +17,7 @@ pub mod gpu;
 pub mod graph;
 pub mod launch;
 pub mod stream;
+pub mod upload;
 
 pub use buffer::{Buffer, HostMemory};
 pub use device::Device;
@@ -25,6 +26,7 @@ pub use graph::Graph;
 pub use launch::Compiled;
 pub use stream::Stream;
 pub use tilewright_codegen::error::LaunchError;
+pub use upload::Upload;
 
 /// What the author of kernels and of their host code imports.
 pub mod prelude {

@@ -126,7 +126,7 @@ fn what_a_replay_could_not_repeat_is_not_recorded() {
     launch(&stream, &x, &mut y, 1.0).unwrap();
     assert!(values(&y).iter().all(|&v| v == 2.0));
     let error = graph.launch(&sim().stream()).expect_err("it is another device").to_string();
-    assert!(error.contains("the device that it was recorded on"), "{error}");
+    assert!(error.contains("the device that it was made on"), "{error}");
 }
 
 #[test]
