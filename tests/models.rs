@@ -105,7 +105,8 @@ impl Fixture {
         let weights = Weights::open(&source).expect("the weights should open");
         let kv_layout = KvLayout::new(&config, if dtype == Dtype::BF16 { 2 } else { 4 }, PAGE_TOKENS);
         let n_kv_pages = 3 * kv_layout.pages_for(n_tokens);
-        let options = LoadOptions { device, n_threads: Some(2), kv_layout, n_kv_pages, steps: StepMode::Replay };
+        let options =
+            LoadOptions { device, n_threads: Some(2), kv_layout, n_kv_pages, steps: StepMode::Replay };
         let forward = model::load(&config, &weights, &options).expect("the model should load");
         (forward, KvCache::new(kv_layout, n_kv_pages))
     }

@@ -4,6 +4,7 @@
 //! beside [`load`] sees only [`Forward`].
 
 mod blueprint;
+mod controls;
 mod decoder;
 mod elements;
 mod llama;

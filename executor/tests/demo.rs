@@ -20,8 +20,13 @@ fn the_demo_model_adds() {
     let weights = Weights::open(&source).expect("the demo's weights should open");
     let tokenizer = Tokenizer::load(&source).expect("the demo's tokenizer should load");
     let kv_layout = KvLayout::new(&config, 2, 16);
-    let options =
-        LoadOptions { device: DeviceKind::Cpu, n_threads: Some(2), kv_layout, n_kv_pages: 2 * BATCH, steps: StepMode::Replay };
+    let options = LoadOptions {
+        device: DeviceKind::Cpu,
+        n_threads: Some(2),
+        kv_layout,
+        n_kv_pages: 2 * BATCH,
+        steps: StepMode::Replay,
+    };
     let mut forward = model::load(&config, &weights, &options).expect("the demo should load");
 
     let text = include_str!("../demo/heldout.json");

@@ -54,7 +54,9 @@ pub enum RuntimeError {
     #[error("launches are recorded on GPUs only: on a CPU a launch costs no more than a replay would")]
     NoGraphs,
     /// A graph, or an upload, of one device with a stream or buffer of another.
-    #[error("a graph is replayed, and a buffer is filled, on the device that it was made on; this is another device")]
+    #[error(
+        "a graph is replayed, and a buffer is filled, on the device that it was made on; this is another device"
+    )]
     OtherDevice,
     /// Values that are not as many as the buffer has elements.
     #[error("{found} values do not fit a buffer of {len} elements: they must be as many")]

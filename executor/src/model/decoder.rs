@@ -33,6 +33,7 @@ use crate::forward::{
     Ceilings, Chunk, Forward, ForwardLimits, KernelInfo, KernelTime, LogitRows, Profiling, Step,
 };
 use crate::kv_cache::{KvCache, KvLayout};
+use crate::sampler::Draw;
 use crate::weights::Weights;
 
 /// Most tokens of one pass.
@@ -191,9 +192,10 @@ impl<A: ActivationElem, W: WeightElem> Decoder<A, W> {
         Ok(())
     }
 
-    /// Runs one token of each of several sequences through layers and head on a GPU; the logits stay in scratch.
-    fn step(&mut self, kv: &KvCache, chunks: &[Chunk<'_>]) -> Result<Pass> {
-        let pass = self.scratch.prepare(&self.config, kv, chunks, self.heads(), Rows::Rounded)?;
+    /// Runs one token of each of several sequences through layers and head on a GPU; logits, and tokens where there are draws, stay
+    /// there.
+    fn step(&mut self, kv: &KvCache, chunks: &[Chunk<'_>], draws: &[Draw<'_>]) -> Result<()> {
+        let pass = self.scratch.prepare(&self.config, kv, chunks, draws, self.heads(), Rows::Rounded)?;
         self.scratch.grow_logits(pass.rows * self.config.vocab_size)?;
         let on = self.runner.stream.device().clone();
         let is_replayed = match self.steps {
@@ -201,8 +203,7 @@ impl<A: ActivationElem, W: WeightElem> Decoder<A, W> {
             StepMode::Launch => false,
         };
         if !is_replayed {
-            self.launch_step(&pass, chunks)?;
-            return Ok(pass);
+            return self.launch_step(&pass, chunks);
         }
         match self.replays.next(pass.shape(), self.scratch.generation()) {
             Next::Launch => self.launch_step(&pass, chunks)?,
@@ -213,14 +214,32 @@ impl<A: ActivationElem, W: WeightElem> Decoder<A, W> {
             }
             Next::Replay(graph) => graph.launch(&self.runner.stream).map_err(device)?,
         }
-        Ok(pass)
+        Ok(())
     }
 
     /// The launches of a decode step on a GPU. Nothing in them depends on more than [`Pass::shape`].
     fn launch_step(&mut self, pass: &Pass, chunks: &[Chunk<'_>]) -> Result<()> {
         self.launch_layers(pass, chunks)?;
         let every: Vec<usize> = (0..pass.rows).collect();
-        self.launch_head(&every, None)
+        self.launch_head(&every, None)?;
+        self.launch_pick(pass)
+    }
+
+    /// Launches the pick of tokens from the first logits in scratch, if the device does that in this pass.
+    fn launch_pick(&mut self, pass: &Pass) -> Result<()> {
+        let Pass { picks, n_seen, .. } = *pass;
+        if picks == 0 {
+            return Ok(());
+        }
+        let vocab = self.config.vocab_size;
+        let Self { scratch, runner, .. } = self;
+        let Scratch { logits, inputs, controls, .. } = scratch;
+        if n_seen > 0 {
+            let rows = logits.view_mut([picks, vocab]).map_err(device)?;
+            runner.penalise(inputs.seen()?, controls.penalties(picks)?, rows)?;
+        }
+        let (controls, tokens) = controls.operands(picks, inputs.steps()?)?;
+        runner.sample(logits.view([picks, vocab]).map_err(device)?, controls, tokens)
     }
 }
 
@@ -323,6 +342,16 @@ fn nominal_ceilings(on: &Device) -> Result<Ceilings> {
     })
 }
 
+/// Steps as chunks of one token.
+fn chunks_of(steps: &[Step]) -> Vec<Chunk<'_>> {
+    let tokens = steps.iter().map(|step| std::slice::from_ref(&step.token));
+    steps
+        .iter()
+        .zip(tokens)
+        .map(|(step, tokens)| Chunk { seq: step.seq, start: step.position, tokens })
+        .collect()
+}
+
 /// Cuts chunks into passes of at most [`PASS_TOKENS`] tokens; each piece knows where its rows of logits go.
 fn passes<'a>(batch: &[Chunk<'a>]) -> Vec<Vec<Chunk<'a>>> {
     let mut passes: Vec<Vec<Chunk<'a>>> = vec![Vec::new()];
@@ -360,7 +389,7 @@ impl<A: ActivationElem, W: WeightElem> Forward for Decoder<A, W> {
         let vocab = self.config.vocab_size;
         let mut rest = logits;
         for pass in passes(batch) {
-            let extents = self.scratch.prepare(&self.config, kv, &pass, self.heads(), Rows::Exact)?;
+            let extents = self.scratch.prepare(&self.config, kv, &pass, &[], self.heads(), Rows::Exact)?;
             self.launch_layers(&extents, &pass)?;
             let mut wanted = Vec::new();
             let mut row = 0;
@@ -385,24 +414,17 @@ impl<A: ActivationElem, W: WeightElem> Forward for Decoder<A, W> {
     fn decode(&mut self, kv: &KvCache, batch: &[Step], logits: &mut [f32]) -> Result<()> {
         let vocab = self.config.vocab_size;
         for (steps, logits) in batch.chunks(PASS_TOKENS).zip(logits.chunks_mut(PASS_TOKENS * vocab)) {
-            let chunks: Vec<Chunk<'_>> = steps
-                .iter()
-                .map(|step| Chunk {
-                    seq: step.seq,
-                    start: step.position,
-                    tokens: std::slice::from_ref(&step.token),
-                })
-                .collect();
+            let chunks = chunks_of(steps);
             match self.runner.stream.device().kind() {
                 TargetKind::Cpu => {
                     let pass =
-                        self.scratch.prepare(&self.config, kv, &chunks, self.heads(), Rows::Exact)?;
+                        self.scratch.prepare(&self.config, kv, &chunks, &[], self.heads(), Rows::Exact)?;
                     self.launch_layers(&pass, &chunks)?;
                     let wanted: Vec<usize> = (0..steps.len()).collect();
                     self.head(&wanted, logits)?;
                 }
                 TargetKind::Gpu => {
-                    self.step(kv, &chunks)?;
+                    self.step(kv, &chunks, &[])?;
                     self.read_logits(logits)?;
                 }
             }
@@ -412,6 +434,57 @@ impl<A: ActivationElem, W: WeightElem> Forward for Decoder<A, W> {
 
     fn workspace_bytes(&self) -> u64 {
         self.scratch.bytes()
+    }
+
+    fn prefill_and_pick(
+        &mut self,
+        kv: &KvCache,
+        batch: &[Chunk<'_>],
+        draws: &[Draw<'_>],
+    ) -> Result<Option<Vec<u32>>> {
+        if self.runner.stream.device().kind() == TargetKind::Cpu {
+            return Ok(None);
+        }
+        let mut tokens = Vec::with_capacity(batch.len());
+        for chunks in passes(batch) {
+            let (mut wanted, mut ending) = (Vec::new(), Vec::new());
+            let mut row = 0;
+            for chunk in &chunks {
+                row += chunk.tokens.len();
+                if chunk.start + chunk.tokens.len() == kv.n_tokens(chunk.seq) {
+                    wanted.push(row - 1);
+                    // Chunks end in the order of the batch.
+                    ending.push(draws[tokens.len() + ending.len()]);
+                }
+            }
+            let rows = Rows::Exact;
+            let pass = self.scratch.prepare(&self.config, kv, &chunks, &ending, self.heads(), rows)?;
+            self.launch_layers(&pass, &chunks)?;
+            if !wanted.is_empty() {
+                self.scratch.grow_logits(wanted.len() * self.config.vocab_size)?;
+                self.launch_head(&wanted, None)?;
+                self.launch_pick(&pass)?;
+                tokens.extend(self.scratch.controls.read_tokens(&ending)?);
+            }
+        }
+        Ok(Some(tokens))
+    }
+
+    fn decode_and_pick(
+        &mut self,
+        kv: &KvCache,
+        batch: &[Step],
+        draws: &[Draw<'_>],
+    ) -> Result<Option<Vec<u32>>> {
+        if self.runner.stream.device().kind() == TargetKind::Cpu {
+            return Ok(None);
+        }
+        let mut tokens = Vec::with_capacity(batch.len());
+        for (steps, draws) in batch.chunks(PASS_TOKENS).zip(draws.chunks(PASS_TOKENS)) {
+            self.step(kv, &chunks_of(steps), draws)?;
+            tokens.extend(self.scratch.controls.read_tokens(draws)?);
+        }
+        Ok(Some(tokens))
     }
 
     fn n_graphs(&self) -> usize {

@@ -84,7 +84,12 @@ mod tests {
         let error = fits(&config, &weights, &options, Dtype::BF16, 3 << 30, 80 << 30)
             .expect_err("a million pages should not fit in 3 GiB")
             .to_string();
-        for part in ["device cuda:0 has 3.00 GiB free of 80.00 GiB", "1.41 MiB of weights", "of KV cache", "lower --context"] {
+        for part in [
+            "device cuda:0 has 3.00 GiB free of 80.00 GiB",
+            "1.41 MiB of weights",
+            "of KV cache",
+            "lower --context",
+        ] {
             assert!(error.contains(part), "`{part}` should be in: {error}");
         }
     }

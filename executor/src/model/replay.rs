@@ -1,8 +1,8 @@
 //! Decode steps as graphs: which of them are recorded, and until when they stand.
 //!
 //! A step is the same launches over the same memory every time, up to what lies in the step's inputs (token ids, positions,
-//! slots, page tables, lengths). What launches do depend on is the number of rows and the width of the page table, and both are
-//! rounded up to a few values ([`step_rows`], [`step_pages`]), so that few graphs serve all steps. The first step of a shape is
+//! slots, page tables, lengths). What launches do depend on is the number of rows and the widths of the tables of pages and of tokens
+//! seen, and these are rounded up to a few values ([`step_rows`], [`step_pages`]), so that few graphs serve all steps. The first step of a shape is
 //! launched kernel by kernel, which compiles and loads them all; the second is recorded; from then on it is one call.
 //! Scratch that grows moves: then every graph is forgotten.
 
@@ -17,6 +17,10 @@ pub(super) struct StepShape {
     pub(super) rows: usize,
     /// Columns of the page table.
     pub(super) max_pages: usize,
+    /// Rows that tokens are picked from.
+    pub(super) picks: usize,
+    /// Columns of the table of tokens seen.
+    pub(super) n_seen: usize,
 }
 
 /// Rows of a step of `n` sequences: powers of two up to 8, which is what the small-M kernels are made for, then multiples of 8.
@@ -91,7 +95,8 @@ mod tests {
     #[test]
     fn a_shape_is_launched_first_and_forgotten_when_scratch_moves() {
         let mut replays = Replays::default();
-        let (a, b) = (StepShape { rows: 1, max_pages: 1 }, StepShape { rows: 2, max_pages: 1 });
+        let a = StepShape { rows: 1, max_pages: 1, picks: 1, n_seen: 0 };
+        let b = StepShape { rows: 2, picks: 2, ..a };
         assert!(matches!(replays.next(a, 7), Next::Launch));
         assert!(matches!(replays.next(a, 7), Next::Record));
         assert!(matches!(replays.next(b, 7), Next::Launch));

@@ -13,7 +13,7 @@ use tilewright_kernels::host::pin;
 use tilewright_kernels::matmul::Layout;
 use tilewright_kernels::rope::{HeadNorm, RopeWrite};
 use tilewright_kernels::{
-    attention_decode, attention_paged, embedding, matmul, matvec, rms_norm, rope, swiglu,
+    attention_decode, attention_paged, embedding, matmul, matvec, penalise, rms_norm, rope, sample, swiglu,
 };
 use tilewright_runtime::{Buffer, Stream};
 
@@ -428,6 +428,44 @@ impl Runner {
         let schedules = attention_decode::Schedules { decode: &decode, merge: &merge };
         let run = || attention_decode::run(&*stream, schedules, q, pages, scratch, o, scale, window, mask);
         profile.launch(["attention_decode"; 2], work, run).map_err(device)
+    }
+
+    /// Makes the logits of tokens seen less likely, in place.
+    pub(super) fn penalise<A: ActivationElem>(
+        &mut self,
+        seen: TensorRef<'_, i32, 2>,
+        penalties: TensorRef<'_, f32, 1>,
+        logits: TensorMut<'_, A, 2>,
+    ) -> Result<()> {
+        let ([rows, vocab], [_, n_seen]) = (logits.dims(), seen.dims());
+        let Self { stream, plan, profile } = self;
+        let schedule = plan.schedule("penalise", rows, || {
+            let ask = bucket::<A, A>(&[("rows", rows), ("length", vocab), ("seen", n_seen)]);
+            pinned(penalise::penalise::kernel::<A>(), ask, Vec::new())
+        });
+        let n = (rows * n_seen) as f64;
+        let work = Work { flops: n, bytes: n * (2.0 * size::<A>() + 4.0) };
+        let run = || penalise::run(&*stream, &schedule, seen, penalties, logits);
+        profile.launch(["penalise"; 2], work, run).map_err(device)
+    }
+
+    /// Picks a token from each row of logits.
+    pub(super) fn sample<A: ActivationElem>(
+        &mut self,
+        logits: TensorRef<'_, A, 2>,
+        controls: sample::Controls<'_>,
+        tokens: TensorMut<'_, i32, 1>,
+    ) -> Result<()> {
+        let [rows, vocab] = logits.dims();
+        let Self { stream, plan, profile } = self;
+        let schedule = plan.schedule("sample", rows, || {
+            let ask = bucket::<A, A>(&[("rows", rows), ("length", vocab)]).with_option("filters", "all");
+            pinned(sample::sample::kernel::<A>(), ask, Vec::new())
+        });
+        let n = (rows * vocab) as f64;
+        let work = Work { flops: 4.0 * n, bytes: n * size::<A>() };
+        let run = || sample::run(&*stream, &schedule, logits, controls, tokens);
+        profile.launch(["sample"; 2], work, run).map_err(device)
     }
 }
 

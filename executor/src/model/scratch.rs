@@ -1,13 +1,14 @@
 //! Device memory of one pass: activations, and what the kernels read of its tokens. It grows to the largest pass seen and is reused.
 //!
 //! Everything that differs from pass to pass but for shapes lies in one buffer of i32, [`Inputs`], and is brought there by one
-//! copy. A decode step on a GPU has rows and pages rounded up (see `replay`); a row without a sequence is token 0 at position 0
+//! copy; what sequences ask of sampling lies beside it (see `controls`). A decode step on a GPU has rows and pages rounded up (see `replay`); a row without a sequence is token 0 at position 0
 //! with no page and no keys, which writes no cache and whose results nobody reads.
 
 use tilewright_codegen::dsl::elem::Elem;
 use tilewright_codegen::tensor::TensorRef;
 use tilewright_runtime::{Buffer, Device};
 
+use super::controls::{Controls, n_seen};
 use super::elements::ActivationElem;
 use super::replay::{StepShape, step_pages, step_rows};
 use super::runner::{Heads, device};
@@ -15,6 +16,7 @@ use crate::config::ModelConfig;
 use crate::error::Result;
 use crate::forward::Chunk;
 use crate::kv_cache::KvCache;
+use crate::sampler::Draw;
 
 /// Programs of decode attention per worker: enough to balance, few enough that merging stays cheap.
 const PROGRAMS_PER_WORKER: usize = 2;
@@ -39,12 +41,16 @@ pub(super) struct Pass {
     pub(super) max_pages: usize,
     /// Parts of each context in decode attention.
     pub(super) n_splits: usize,
+    /// Rows of logits that tokens are picked from on the device; 0 where the host picks.
+    pub(super) picks: usize,
+    /// Columns of the table of tokens seen; 0 where nothing is penalised.
+    pub(super) n_seen: usize,
 }
 
 impl Pass {
     /// What the launches of a step depend on.
     pub(super) const fn shape(&self) -> StepShape {
-        StepShape { rows: self.rows, max_pages: self.max_pages }
+        StepShape { rows: self.rows, max_pages: self.max_pages, picks: self.picks, n_seen: self.n_seen }
     }
 }
 
@@ -60,12 +66,14 @@ pub(super) enum Rows {
 /// What kernels read of a pass's tokens, in one buffer.
 pub(super) struct Inputs {
     buffer: Buffer<i32>,
-    /// Where each of the six begins.
-    at: [usize; 6],
+    /// Where each of the eight begins.
+    at: [usize; 8],
     /// Extents of the last pass.
     rows: usize,
     sequences: usize,
     max_pages: usize,
+    picks: usize,
+    n_seen: usize,
 }
 
 impl Inputs {
@@ -102,6 +110,16 @@ impl Inputs {
     pub(super) fn page_table(&self) -> Result<TensorRef<'_, i32, 2>> {
         self.part(5, [self.sequences, self.max_pages])
     }
+
+    /// Tokens picked before, of each row that is picked from.
+    pub(super) fn steps(&self) -> Result<TensorRef<'_, i32, 1>> {
+        self.part(6, [self.picks])
+    }
+
+    /// Tokens seen, of each row that is picked from.
+    pub(super) fn seen(&self) -> Result<TensorRef<'_, i32, 2>> {
+        self.part(7, [self.picks, self.n_seen])
+    }
 }
 
 /// Activations are row-major, one row per token.
@@ -126,6 +144,7 @@ pub(super) struct Scratch<A> {
     pub(super) cos: Buffer<f32>,
     pub(super) sin: Buffer<f32>,
     pub(super) inputs: Inputs,
+    pub(super) controls: Controls,
     /// States of split decode attention.
     pub(super) partial: Buffer<f32>,
     pub(super) stats: Buffer<f32>,
@@ -137,7 +156,12 @@ fn index(value: usize) -> i32 {
 }
 
 /// Makes room for `len` elements; what was there is lost.
-fn grow<T: Elem>(on: &Device, generation: &mut u64, buffer: &mut Buffer<T>, len: usize) -> Result<()> {
+pub(super) fn grow<T: Elem>(
+    on: &Device,
+    generation: &mut u64,
+    buffer: &mut Buffer<T>,
+    len: usize,
+) -> Result<()> {
     if buffer.len() < len {
         *buffer = Buffer::zeros_on(on, len.next_power_of_two()).map_err(device)?;
         *generation += 1;
@@ -178,7 +202,8 @@ impl<A: ActivationElem> Scratch<A> {
             spare: none()?,
             cos: no_f32()?,
             sin: no_f32()?,
-            inputs: Inputs { buffer, at: [0; 6], rows: 0, sequences: 0, max_pages: 1 },
+            inputs: Inputs { buffer, at: [0; 8], rows: 0, sequences: 0, max_pages: 1, picks: 0, n_seen: 0 },
+            controls: Controls::new(on)?,
             partial: no_f32()?,
             stats: no_f32()?,
         };
@@ -209,25 +234,31 @@ impl<A: ActivationElem> Scratch<A> {
         Ok(())
     }
 
-    /// Makes room for a pass and writes what the kernels read of its tokens and pages.
+    /// Makes room for a pass and writes what the kernels read of its tokens and pages, and of how the device picks `draws.len()`
+    /// tokens, if it does.
+    #[expect(clippy::too_many_arguments, reason = "the parts of one pass")]
     pub(super) fn prepare(
         &mut self,
         config: &ModelConfig,
         kv: &KvCache,
         chunks: &[Chunk<'_>],
+        draws: &[Draw<'_>],
         heads: Heads,
         rows: Rows,
     ) -> Result<Pass> {
-        let pass = self.extents(chunks, heads, rows);
+        let pass = self.extents(chunks, draws, heads, rows);
         self.grow_rows(config, pass.rows)?;
-        self.write_inputs(&pass, kv, chunks)?;
+        self.write_inputs(&pass, kv, chunks, draws)?;
+        if pass.picks > 0 {
+            self.controls.write(&self.device, &mut self.generation, pass.picks, draws)?;
+        }
         let states = pass.sequences * heads.n_kv_heads * pass.n_splits * heads.group;
         grow(&self.device, &mut self.generation, &mut self.partial, states * heads.head_dim)?;
         grow(&self.device, &mut self.generation, &mut self.stats, 2 * states)?;
         Ok(pass)
     }
 
-    fn extents(&self, chunks: &[Chunk<'_>], heads: Heads, rows: Rows) -> Pass {
+    fn extents(&self, chunks: &[Chunk<'_>], draws: &[Draw<'_>], heads: Heads, rows: Rows) -> Pass {
         let end = |chunk: &Chunk<'_>| chunk.start + chunk.tokens.len();
         let longest = chunks.iter().map(|chunk| chunk.tokens.len()).max().unwrap_or(0);
         let context = chunks.iter().map(end).max().unwrap_or(1);
@@ -244,22 +275,35 @@ impl<A: ActivationElem> Scratch<A> {
         // A short batch splits long contexts, so that every worker has a share.
         let programs = (sequences * heads.n_kv_heads).max(1);
         let n_splits = (PROGRAMS_PER_WORKER * self.device.workers()).div_ceil(programs).clamp(1, max_pages);
-        Pass { rows: n_rows, sequences, longest, is_step, context, max_pages, n_splits }
+        let picks = match rows {
+            Rows::Rounded if !draws.is_empty() => n_rows,
+            Rows::Rounded | Rows::Exact => draws.len(),
+        };
+        let n_seen = n_seen(draws);
+        Pass { rows: n_rows, sequences, longest, is_step, context, max_pages, n_splits, picks, n_seen }
     }
 
-    fn write_inputs(&mut self, pass: &Pass, kv: &KvCache, chunks: &[Chunk<'_>]) -> Result<()> {
-        let Pass { rows, sequences, max_pages, .. } = *pass;
-        let mut at = [0; 6];
+    fn write_inputs(
+        &mut self,
+        pass: &Pass,
+        kv: &KvCache,
+        chunks: &[Chunk<'_>],
+        draws: &[Draw<'_>],
+    ) -> Result<()> {
+        let Pass { rows, sequences, max_pages, picks, n_seen, .. } = *pass;
+        let mut at = [0; 8];
         let mut len = 0;
-        let parts = [rows, rows, rows, sequences + 1, sequences, sequences * max_pages];
+        let table_len = sequences * max_pages;
+        let parts = [rows, rows, rows, sequences + 1, sequences, table_len, picks, picks * n_seen];
         for (at, part) in at.iter_mut().zip(parts) {
             *at = len;
             len += part.next_multiple_of(INPUT_ALIGN);
         }
         let mut values = vec![0; len];
-        let [ids, positions, slots, starts, lengths, table] = at;
+        let [ids, positions, slots, starts, lengths, table, steps, seen] = at;
         values[slots..slots + rows].fill(-1);
-        values[table..table + sequences * max_pages].fill(-1);
+        values[table..table + table_len].fill(-1);
+        values[seen..seen + picks * n_seen].fill(-1);
         let mut row = 0;
         for (sequence, chunk) in chunks.iter().enumerate() {
             for (offset, &token) in chunk.tokens.iter().enumerate() {
@@ -277,12 +321,20 @@ impl<A: ActivationElem> Scratch<A> {
                 *entry = index(page as usize);
             }
         }
+        for (i, draw) in draws.iter().enumerate() {
+            values[steps + i] = index(usize::try_from(draw.step).unwrap_or(usize::MAX));
+            let first = seen + i * n_seen;
+            for (entry, &token) in values[first..first + n_seen].iter_mut().zip(draw.seen) {
+                *entry = index(token as usize);
+            }
+        }
         // Sequences that are none begin and end where the last one ends.
         values[starts + chunks.len()..=starts + sequences].fill(index(row));
         grow(&self.device, &mut self.generation, &mut self.inputs.buffer, len)?;
         self.inputs.buffer.write_at(0, &values).map_err(device)?;
         (self.inputs.at, self.inputs.rows) = (at, rows);
         (self.inputs.sequences, self.inputs.max_pages) = (sequences, max_pages);
+        (self.inputs.picks, self.inputs.n_seen) = (picks, n_seen);
         Ok(())
     }
 
@@ -297,6 +349,6 @@ impl<A: ActivationElem> Scratch<A> {
         let floats = [&self.cos, &self.sin, &self.partial, &self.stats];
         let narrow = activations.iter().map(|b| b.len()).sum::<usize>() * size_of::<A>();
         let wide = floats.iter().map(|b| b.len()).sum::<usize>() + self.inputs.buffer.len();
-        (narrow + 4 * wide) as u64
+        (narrow + 4 * wide) as u64 + self.controls.bytes()
     }
 }

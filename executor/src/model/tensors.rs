@@ -145,11 +145,18 @@ impl Loader<'_> {
         let name = |part: &str| format!("{}{index}.{part}", blueprint.layer_prefix);
         let (hidden, inner) = (config.hidden_size, config.intermediate_size);
         let (q, kv) = (config.q_width(), config.kv_width());
-        let linear = |loader: &mut Self, part: &str, n_out: usize, n_in: usize, bias: bool| -> Result<Linear<W>> {
-            let stem = name(part);
-            let bias = if bias { Some(loader.matrix::<W>(&format!("{stem}.bias"), &[n_out])?) } else { None };
-            Ok(Linear { weight: loader.matrix(&format!("{stem}.weight"), &[n_out, n_in])?, bias, n_out, n_in })
-        };
+        let linear =
+            |loader: &mut Self, part: &str, n_out: usize, n_in: usize, bias: bool| -> Result<Linear<W>> {
+                let stem = name(part);
+                let bias =
+                    if bias { Some(loader.matrix::<W>(&format!("{stem}.bias"), &[n_out])?) } else { None };
+                Ok(Linear {
+                    weight: loader.matrix(&format!("{stem}.weight"), &[n_out, n_in])?,
+                    bias,
+                    n_out,
+                    n_in,
+                })
+            };
         let qk_norm = match blueprint.qk_norm {
             Some([q_norm, k_norm]) => Some([
                 self.vector(&name(q_norm), config.head_dim)?,

@@ -14,8 +14,8 @@ use tilewright_codegen::launch::{Arg, ViewArg};
 use tilewright_codegen::target::Arch;
 use tilewright_sim::{Machine, Module, Options};
 
-use crate::error::CudaError;
 use crate::cuda::packing::{EncodedMap, MapEncoder, MapFailure, Packed, blocks, pack};
+use crate::error::CudaError;
 use crate::gpu::cuda::{STATUS_WORDS, failed_assertion, not_on_device};
 use crate::gpu::facts;
 use crate::gpu::sim_graph::{Recorded, Recorder};
