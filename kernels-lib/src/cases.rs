@@ -19,7 +19,7 @@ use tilewright_codegen::dsl::elem::Elem;
 use tilewright_codegen::ir::DType;
 use tilewright_codegen::kernel::Kernel;
 use tilewright_codegen::schedule::Schedule;
-use tilewright_runtime::{Buffer, Stream};
+use tilewright_runtime::{Buffer, Device, Stream};
 
 use crate::error::KernelError;
 
@@ -36,13 +36,22 @@ pub struct CaseParams {
     pub seed: u64,
     /// Sets of inputs that [`Case::run`] takes in turn; at least 1.
     pub copies: usize,
+    /// Whose memory inputs and outputs are in; `None` is the host's, which CPUs and simulated GPUs read.
+    pub device: Option<Device>,
 }
 
 impl CaseParams {
     /// A problem with default options and one set of inputs.
     #[must_use]
     pub fn new(dtype: &str, shape: &[usize]) -> Self {
-        Self { dtype: dtype.to_owned(), shape: shape.to_vec(), options: BTreeMap::new(), seed: 1, copies: 1 }
+        Self {
+            dtype: dtype.to_owned(),
+            shape: shape.to_vec(),
+            options: BTreeMap::new(),
+            seed: 1,
+            copies: 1,
+            device: None,
+        }
     }
 
     /// The problem with one option set.
@@ -136,8 +145,8 @@ pub(crate) fn case<D: Data + 'static>(
     mut make: impl FnMut(random::Random) -> Result<D, KernelError>,
 ) -> Result<Box<dyn Case>, KernelError> {
     let copies = 0..params.copies.max(1) as u64;
-    let data =
-        copies.map(|copy| make(random::Random::new(params.seed ^ copy << 32))).collect::<Result<_, _>>()?;
+    let random = |copy: u64| random::Random::new(params.seed ^ copy << 32, params.device.clone());
+    let data = copies.map(|copy| make(random(copy))).collect::<Result<_, _>>()?;
     Ok(Box::new(Rig { kernel, cost, data, next: 0, truth: None }))
 }
 
@@ -168,6 +177,8 @@ impl<D: Data> Case for Rig<D> {
         data.reset()?;
         let truth = self.truth.get_or_insert_with(|| data.reference());
         data.launch(stream, schedule)?;
+        // What a GPU did wrong comes out here.
+        stream.device().synchronize()?;
         let errors = data.outputs().into_iter().zip(truth).map(|(found, truth)| error(&found, truth));
         let max_error = errors.fold(0.0, f64::max);
         let tolerance = self.cost.tolerance;
@@ -203,7 +214,16 @@ pub(crate) fn bytes<T>(n: usize) -> f64 {
 
 /// The values of a buffer, widened.
 pub(crate) fn widened<T: Elem>(buffer: &Buffer<T>) -> Vec<f64> {
-    buffer.as_slice().iter().map(|x| x.to_f64()).collect()
+    held(buffer).iter().map(|x| x.to_f64()).collect()
+}
+
+/// The values of a buffer of any device; poison where they cannot be read.
+pub(crate) fn held<T: Elem>(buffer: &Buffer<T>) -> Vec<T> {
+    let mut values = vec![T::from_f64(f64::NAN); buffer.len()];
+    if buffer.read(&mut values).is_err() {
+        values.fill(poison());
+    }
+    values
 }
 
 /// A buffer that a kernel writes, with what it held before where the kernel reads it.
@@ -213,22 +233,11 @@ pub(crate) struct Output<T> {
 }
 
 impl<T: Elem> Output<T> {
-    /// A buffer that is only written.
-    pub(crate) fn new(len: usize) -> Result<Self, KernelError> {
-        Ok(Self { buffer: Buffer::zeros(len)?, initial: None })
-    }
-
-    /// A buffer that is updated in place.
-    pub(crate) fn updated(initial: Vec<T>) -> Result<Self, KernelError> {
-        Ok(Self { buffer: Buffer::from_slice(&initial)?, initial: Some(initial) })
-    }
-
     /// Restores the initial content, or poisons what has none.
     pub(crate) fn reset(&mut self) -> Result<(), KernelError> {
-        let slice = self.buffer.as_mut_slice()?;
         match &self.initial {
-            Some(initial) => slice.copy_from_slice(initial),
-            None => slice.fill(poison()),
+            Some(initial) => self.buffer.write(initial)?,
+            None => self.buffer.write(&vec![poison(); self.buffer.len()])?,
         }
         Ok(())
     }

@@ -5,7 +5,7 @@ use tilewright_codegen::schedule::Schedule;
 use tilewright_runtime::{Buffer, Stream};
 
 use super::random::Random;
-use super::{Case, CaseParams, Cost, Data, Output, bytes, case, tolerance, widened, with_pair};
+use super::{Case, CaseParams, Cost, Data, Output, bytes, case, held, tolerance, widened, with_pair};
 use crate::attention::Mask;
 use crate::attention_decode::{Schedules, Scratch};
 use crate::attention_paged::Pages;
@@ -139,7 +139,7 @@ fn contiguous<T: Float, C: Float + DotInput<Acc = f32>>(
     };
     case(params, kernel, cost, |mut random| {
         let (q, k, v) = (random.buffer(n_q)?, random.buffer(n_kv)?, random.buffer(n_kv)?);
-        Ok(Contiguous::<T, C> { heads, tokens, keys, mask, window, q, k, v, o: Output::new(n_q)? })
+        Ok(Contiguous::<T, C> { heads, tokens, keys, mask, window, q, k, v, o: random.output(n_q)? })
     })
 }
 
@@ -182,10 +182,10 @@ impl<C: Elem> Cache<C> {
         Ok(Self {
             page_size,
             max_pages,
-            k: Buffer::from_slice(&k)?,
-            v: Buffer::from_slice(&v)?,
-            table: Buffer::from_slice(&pages)?,
-            lengths: Buffer::from_slice(&lengths)?,
+            k: random.place(&k)?,
+            v: random.place(&v)?,
+            table: random.place(&pages)?,
+            lengths: random.place(&lengths)?,
         })
     }
 
@@ -203,10 +203,10 @@ impl<C: Elem> Cache<C> {
     /// Attention of sequence `s`, whose queries are the last of its positions.
     fn reference(&self, s: usize, q: &[f64], heads: Heads, masking: (Mask, usize)) -> Vec<f64> {
         let (k, v) = (widened(&self.k), widened(&self.v));
-        let keys = self.lengths.as_slice()[s] as usize;
+        let keys = held(&self.lengths)[s] as usize;
         let tokens = q.len() / (heads.kv * heads.group * heads.size);
         heads.reference(q, [tokens, keys], masking, |n, head| {
-            let page = self.table.as_slice()[s * self.max_pages + n / self.page_size] as usize;
+            let page = held(&self.table)[s * self.max_pages + n / self.page_size] as usize;
             let at = ((page * heads.kv + head) * self.page_size + n % self.page_size) * heads.size;
             [&k[at..at + heads.size], &v[at..at + heads.size]]
         })
@@ -251,7 +251,7 @@ impl<T: Float, C: Float + DotInput<Acc = f32>> Data for Paged<T, C> {
     fn reference(&self) -> Vec<Vec<f64>> {
         let (q, width) = (widened(&self.q), self.heads.kv * self.heads.group * self.heads.size);
         let of = |(s, &tokens): (usize, &usize)| {
-            let from = self.starts.as_slice()[s] as usize * width;
+            let from = held(&self.starts)[s] as usize * width;
             self.cache.reference(s, &q[from..from + tokens * width], self.heads, (self.mask, self.window))
         };
         vec![self.tokens.iter().enumerate().flat_map(of).collect()]
@@ -286,10 +286,10 @@ fn paged<T: Float, C: Float + DotInput<Acc = f32>>(
             mask,
             window,
             tokens: tokens.clone(),
-            starts: Buffer::from_slice(&starts)?,
+            starts: random.place(&starts)?,
             cache: Cache::new(&mut random, &lengths, page, heads)?,
             q: random.buffer(n_q)?,
-            o: Output::new(n_q)?,
+            o: random.output(n_q)?,
         })
     })
 }
@@ -370,10 +370,10 @@ fn decode<T: Float, C: Float + DotInput<Acc = f32>>(
             splits,
             merge: merge.clone(),
             cache: Cache::new(&mut random, &lengths, page, heads)?,
-            partial: Output::new(n_q * splits)?,
-            stats: Output::new(sequences * kv * splits * 2 * group)?,
+            partial: random.output(n_q * splits)?,
+            stats: random.output(sequences * kv * splits * 2 * group)?,
             q: random.buffer(n_q)?,
-            o: Output::new(n_q)?,
+            o: random.output(n_q)?,
         })
     })
 }

@@ -5,7 +5,7 @@ use tilewright_codegen::schedule::Schedule;
 use tilewright_runtime::{Buffer, Stream};
 
 use super::random::Random;
-use super::{Case, CaseParams, Cost, Data, Output, bytes, case, tolerance, widened, with_pair};
+use super::{Case, CaseParams, Cost, Data, Output, bytes, case, held, tolerance, widened, with_pair};
 use crate::epilogue::{Activation, Epilogue};
 use crate::error::KernelError;
 use crate::host::pin;
@@ -73,7 +73,7 @@ impl<T: Float + DotInput<Acc = f32>, W: Float + DotInput<Acc = f32>> Data for Pr
 
     fn reference(&self) -> Vec<Vec<f64>> {
         let [_, n, _] = self.mnk;
-        let mut y = product(&widened(&self.x), self.w.as_slice(), self.mnk, self.layout);
+        let mut y = product(&widened(&self.x), &held(&self.w), self.mnk, self.layout);
         let (bias, before) = (widened(&self.bias), self.y.before());
         for (i, y) in y.iter_mut().enumerate() {
             let biased = if self.epilogue.bias { *y + bias[i % n] } else { *y };
@@ -110,7 +110,7 @@ where
         Rows::Few => pin(matvec::matvec::kernel::<T, W>(epilogue, layout), &[("BM", m.clamp(1, 16))]),
     };
     case(params, kernel, cost::<T, W>(mnk, 1), |mut random: Random| {
-        let y = if epilogue.residual { Output::updated(random.values(m * n))? } else { Output::new(m * n)? };
+        let y = if epilogue.residual { random.updated(m * n)? } else { random.output(m * n)? };
         let (x, w) = (random.buffer::<T>(m * k)?, random.buffer::<W>(n * k)?);
         Ok(Product { rows, mnk, layout, epilogue, x, w, bias: random.buffer(n)?, y })
     })
@@ -148,8 +148,8 @@ impl<T: Float + DotInput<Acc = f32>, W: Float + DotInput<Acc = f32>> Data for Ga
 
     fn reference(&self) -> Vec<Vec<f64>> {
         let x = widened(&self.x);
-        let gate = product(&x, self.gate.as_slice(), self.mnk, self.layout);
-        let up = product(&x, self.up.as_slice(), self.mnk, self.layout);
+        let gate = product(&x, &held(&self.gate), self.mnk, self.layout);
+        let up = product(&x, &held(&self.up), self.mnk, self.layout);
         vec![gate.iter().zip(up).map(|(g, u)| Activation::Silu.reference(*g) * u).collect()]
     }
 }
@@ -170,7 +170,7 @@ where
     case(params, kernel, cost::<T, W>(mnk, 2), |mut random: Random| {
         let (x, gate, up) =
             (random.buffer::<T>(m * k)?, random.buffer::<W>(n * k)?, random.buffer::<W>(n * k)?);
-        Ok(Gated { rows, mnk, layout, x, gate, up, y: Output::new(m * n)? })
+        Ok(Gated { rows, mnk, layout, x, gate, up, y: random.output(m * n)? })
     })
 }
 

@@ -58,7 +58,7 @@ fn rms<T: Float, W: Float>(params: &CaseParams) -> Result<Box<dyn Case>, KernelE
     };
     case(params, kernel, cost, |mut random| {
         let (x, w) = (random.buffer(rows * length)?, random.buffer::<W>(length)?);
-        Ok(Rms::<T, W> { rows, x, w, y: Output::new(rows * length)? })
+        Ok(Rms::<T, W> { rows, x, w, y: random.output(rows * length)? })
     })
 }
 
@@ -104,8 +104,8 @@ fn rms_add<T: Float, W: Float>(params: &CaseParams) -> Result<Box<dyn Case>, Ker
     };
     case(params, kernel, cost, |mut random| {
         let (x, w) = (random.buffer(rows * length)?, random.buffer::<W>(length)?);
-        let h = Output::updated(random.values(rows * length))?;
-        Ok(RmsAdd::<T, W> { rows, x, w, h, y: Output::new(rows * length)? })
+        let h = random.updated(rows * length)?;
+        Ok(RmsAdd::<T, W> { rows, x, w, h, y: random.output(rows * length)? })
     })
 }
 
@@ -146,7 +146,7 @@ fn rms_heads<T: Float, W: Float>(params: &CaseParams) -> Result<Box<dyn Case>, K
     };
     case(params, kernel, cost, |mut random| {
         let w = random.buffer::<W>(length)?;
-        Ok(RmsHeads::<T, W> { tokens, heads, w, x: Output::updated(random.values(n))? })
+        Ok(RmsHeads::<T, W> { tokens, heads, w, x: random.updated(n)? })
     })
 }
 
@@ -197,7 +197,7 @@ fn layer<T: Float, W: Float>(params: &CaseParams) -> Result<Box<dyn Case>, Kerne
     case(params, kernel, cost, |mut random| {
         let x = random.buffer(rows * length)?;
         let (w, b) = (random.buffer::<W>(length)?, random.buffer(length)?);
-        Ok(Layer::<T, W> { rows, x, w, b, y: Output::new(rows * length)? })
+        Ok(Layer::<T, W> { rows, x, w, b, y: random.output(rows * length)? })
     })
 }
 

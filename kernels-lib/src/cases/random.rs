@@ -1,22 +1,27 @@
 //! Random inputs, the same on every machine.
 
 use tilewright_codegen::dsl::elem::Elem;
-use tilewright_runtime::Buffer;
+use tilewright_runtime::{Buffer, Device};
 
+use super::Output;
 use crate::error::KernelError;
 
 /// A generator of uniform numbers (SplitMix64, Steele et al. 2014).
 #[derive(Clone, Debug)]
-pub(crate) struct Random(u64);
+pub(crate) struct Random {
+    state: u64,
+    /// Where buffers are; `None` is the host's memory.
+    on: Option<Device>,
+}
 
 impl Random {
-    pub(crate) const fn new(seed: u64) -> Self {
-        Self(seed)
+    pub(crate) const fn new(seed: u64, on: Option<Device>) -> Self {
+        Self { state: seed, on }
     }
 
     fn bits(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let x = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let x = (self.state ^ (self.state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         x ^ (x >> 31)
     }
@@ -38,6 +43,30 @@ impl Random {
 
     /// As [`Random::values`], as a buffer.
     pub(crate) fn buffer<T: Elem>(&mut self, len: usize) -> Result<Buffer<T>, KernelError> {
-        Ok(Buffer::from_slice(&self.values(len))?)
+        let values = self.values(len);
+        self.place(&values)
+    }
+
+    /// A buffer with these values.
+    pub(crate) fn place<T: Elem>(&self, values: &[T]) -> Result<Buffer<T>, KernelError> {
+        Ok(match &self.on {
+            Some(device) => Buffer::from_slice_on(device, values)?,
+            None => Buffer::from_slice(values)?,
+        })
+    }
+
+    /// A buffer that a kernel only writes.
+    pub(crate) fn output<T: Elem>(&self, len: usize) -> Result<Output<T>, KernelError> {
+        let buffer = match &self.on {
+            Some(device) => Buffer::zeros_on(device, len)?,
+            None => Buffer::zeros(len)?,
+        };
+        Ok(Output { buffer, initial: None })
+    }
+
+    /// A buffer of random values that a kernel updates in place.
+    pub(crate) fn updated<T: Elem>(&mut self, len: usize) -> Result<Output<T>, KernelError> {
+        let initial = self.values(len);
+        Ok(Output { buffer: self.place(&initial)?, initial: Some(initial) })
     }
 }

@@ -7,7 +7,9 @@ use tilewright_runtime::{Buffer, Stream};
 
 use super::norm::rms_reference;
 use super::random::Random;
-use super::{Case, CaseParams, Cost, Data, Output, bytes, case, tolerance, widened, with_pair, with_single};
+use super::{
+    Case, CaseParams, Cost, Data, Output, bytes, case, held, tolerance, widened, with_pair, with_single,
+};
 use crate::error::KernelError;
 use crate::host::pin;
 use crate::rope::{self, HeadNorm, RopeWrite};
@@ -107,7 +109,7 @@ impl Data for Table {
     }
 
     fn reference(&self) -> Vec<Vec<f64>> {
-        let (positions, inv_freq) = (self.positions.as_slice(), self.inv_freq.as_slice());
+        let (positions, inv_freq) = (held(&self.positions), held(&self.inv_freq));
         let angles = positions.iter().flat_map(|&p| inv_freq.iter().map(move |f| f64::from(p as f32 * f)));
         let (sin, cos): (Vec<f64>, Vec<f64>) = angles.map(f64::sin_cos).unzip();
         [cos, sin].map(|t| t.iter().map(|x| x * f64::from(FACTOR)).collect()).into()
@@ -123,10 +125,10 @@ pub(crate) fn rope_table_case(params: &CaseParams) -> Result<Box<dyn Case>, Kern
         let positions: Vec<i32> = (0..tokens).map(|_| random.below(40_000) as i32).collect();
         let inv_freq: Vec<f32> = (0..pairs).map(|i| 10_000f32.powf(-(i as f32) / pairs as f32)).collect();
         Ok(Table {
-            positions: Buffer::from_slice(&positions)?,
-            inv_freq: Buffer::from_slice(&inv_freq)?,
-            cos: Output::new(n)?,
-            sin: Output::new(n)?,
+            positions: random.place(&positions)?,
+            inv_freq: random.place(&inv_freq)?,
+            cos: random.output(n)?,
+            sin: random.output(n)?,
         })
     })
 }
@@ -135,7 +137,7 @@ pub(crate) fn rope_table_case(params: &CaseParams) -> Result<Box<dyn Case>, Kern
 fn angles(random: &mut Random, n: usize) -> Result<[Buffer<f32>; 2], KernelError> {
     let (sin, cos): (Vec<f32>, Vec<f32>) =
         random.values::<f32>(n).iter().map(|a| (3.0 * a).sin_cos()).unzip();
-    Ok([Buffer::from_slice(&cos)?, Buffer::from_slice(&sin)?])
+    Ok([random.place(&cos)?, random.place(&sin)?])
 }
 
 struct Turn<T> {
@@ -175,7 +177,7 @@ fn turn<T: Float>(params: &CaseParams) -> Result<Box<dyn Case>, KernelError> {
     let cost = Cost { flops: 3.0 * n as f64, bytes: bytes::<T>(2 * n), tolerance: tolerance::<T>(1e-6) };
     case(params, kernel, cost, |mut random| {
         let [cos, sin] = angles(&mut random, tokens * size / 2)?;
-        Ok(Turn::<T> { pairing, dims, cos, sin, x: Output::updated(random.values(n))? })
+        Ok(Turn::<T> { pairing, dims, cos, sin, x: random.updated(n)? })
     })
 }
 
@@ -204,7 +206,7 @@ impl<T: Float, W: Float> Write<T, W> {
     fn written(&self, pages: &Output<W>, rows: &[f64]) -> Vec<f64> {
         let [_, _, heads, size] = self.dims;
         let mut out = pages.before();
-        for (t, &slot) in self.slots.as_slice().iter().enumerate() {
+        for (t, &slot) in held(&self.slots).iter().enumerate() {
             let Ok(slot) = usize::try_from(slot) else { continue };
             for h in 0..heads {
                 let to = ((slot / PAGE_SIZE * heads + h) * PAGE_SIZE + slot % PAGE_SIZE) * size;
@@ -281,7 +283,7 @@ fn write<T: Float, W: Float>(params: &CaseParams) -> Result<Box<dyn Case>, Kerne
         // The tokens' slots are scattered over the pages; the second token is not written.
         let stride = PAGE_SIZE * n_pages - 1;
         let slot = |t: usize| if t == 1 { -1 } else { (t * stride % (PAGE_SIZE * n_pages)) as i32 };
-        let slots = Buffer::from_slice(&(0..tokens).map(slot).collect::<Vec<_>>())?;
+        let slots = random.place(&(0..tokens).map(slot).collect::<Vec<_>>())?;
         let [cos, sin] = angles(&mut random, tokens * size / 2)?;
         let pages = n_pages * kv_heads * PAGE_SIZE * size;
         Ok(Write::<T, W> {
@@ -289,7 +291,7 @@ fn write<T: Float, W: Float>(params: &CaseParams) -> Result<Box<dyn Case>, Kerne
             norm,
             dims,
             n_pages,
-            q: Output::updated(random.values(n_q))?,
+            q: random.updated(n_q)?,
             k: random.buffer(n_kv)?,
             v: random.buffer(n_kv)?,
             cos,
@@ -297,8 +299,8 @@ fn write<T: Float, W: Float>(params: &CaseParams) -> Result<Box<dyn Case>, Kerne
             slots,
             q_norm: random.buffer(size)?,
             k_norm: random.buffer(size)?,
-            k_pages: Output::updated(random.values(pages))?,
-            v_pages: Output::updated(random.values(pages))?,
+            k_pages: random.updated(pages)?,
+            v_pages: random.updated(pages)?,
         })
     })
 }

@@ -4,7 +4,9 @@ use tilewright_codegen::dsl::elem::Float;
 use tilewright_codegen::schedule::Schedule;
 use tilewright_runtime::{Buffer, Stream};
 
-use super::{Case, CaseParams, Cost, Data, Output, bytes, case, tolerance, widened, with_pair, with_single};
+use super::{
+    Case, CaseParams, Cost, Data, Output, bytes, case, held, tolerance, widened, with_pair, with_single,
+};
 use crate::epilogue::Activation;
 use crate::error::KernelError;
 use crate::host::pin;
@@ -33,14 +35,14 @@ impl<T: Float, W: Float> Data for Embedding<T, W> {
     }
 
     fn reference(&self) -> Vec<Vec<f64>> {
-        let (table, width) = (self.table.as_slice(), self.table.len() / self.vocab);
+        let (table, width) = (held(&self.table), self.table.len() / self.vocab);
         let row = |&id: &i32| match usize::try_from(id) {
             Ok(id) if id < self.vocab => {
                 table[id * width..(id + 1) * width].iter().map(|x| x.to_f64()).collect()
             }
             _ => vec![0.0; width],
         };
-        vec![self.ids.as_slice().iter().flat_map(row).collect()]
+        vec![held(&self.ids).iter().flat_map(row).collect()]
     }
 }
 
@@ -59,8 +61,9 @@ fn embed<T: Float, W: Float>(params: &CaseParams) -> Result<Box<dyn Case>, Kerne
                 random.below(vocab) as i32
             }
         };
-        let ids = Buffer::from_slice(&(0..tokens).map(id).collect::<Vec<_>>())?;
-        Ok(Embedding::<T, W> { vocab, ids, table: random.buffer(vocab * width)?, y: Output::new(n)? })
+        let ids: Vec<i32> = (0..tokens).map(id).collect();
+        let ids = random.place(&ids)?;
+        Ok(Embedding::<T, W> { vocab, ids, table: random.buffer(vocab * width)?, y: random.output(n)? })
     })
 }
 
@@ -116,7 +119,7 @@ fn soft<T: Float>(params: &CaseParams, held: Held) -> Result<Box<dyn Case>, Kern
     case(params, kernel, cost, |mut random| {
         // Logits spread over 16 units, so that both large and vanishing weights occur.
         let x: Vec<T> = random.values::<f32>(n).iter().map(|x| T::from_f64(8.0 * f64::from(*x))).collect();
-        Ok(Softmax { held, dims, x: Buffer::from_slice(&x)?, y: Output::new(n)? })
+        Ok(Softmax { held, dims, x: random.place(&x)?, y: random.output(n)? })
     })
 }
 
@@ -161,7 +164,7 @@ fn swi<T: Float>(params: &CaseParams) -> Result<Box<dyn Case>, KernelError> {
     let n = dims[0] * dims[1];
     let cost = Cost { flops: 6.0 * n as f64, bytes: bytes::<T>(3 * n), tolerance: tolerance::<T>(1e-6) };
     case(params, swiglu::swiglu::kernel::<T>(Activation::Silu), cost, |mut random| {
-        Ok(SwiGlu::<T> { dims, gate: random.buffer(n)?, up: random.buffer(n)?, y: Output::new(n)? })
+        Ok(SwiGlu::<T> { dims, gate: random.buffer(n)?, up: random.buffer(n)?, y: random.output(n)? })
     })
 }
 
@@ -201,7 +204,7 @@ fn arg<T: Float>(params: &CaseParams) -> Result<Box<dyn Case>, KernelError> {
     let n = dims[0] * dims[1];
     let cost = Cost { flops: n as f64, bytes: bytes::<T>(n), tolerance: 0.0 };
     case(params, argmax::argmax::kernel::<T>(), cost, |mut random| {
-        Ok(ArgMax::<T> { dims, x: random.buffer(n)?, index: Output::new(dims[0])? })
+        Ok(ArgMax::<T> { dims, x: random.buffer(n)?, index: random.output(dims[0])? })
     })
 }
 
@@ -248,7 +251,7 @@ fn top<T: Float>(params: &CaseParams) -> Result<Box<dyn Case>, KernelError> {
     let kernel = pin(top_k::top_k::kernel::<T>(), &[("K", k)]);
     let cost = Cost { flops: n as f64, bytes: bytes::<T>(n), tolerance: 0.0 };
     case(params, kernel, cost, |mut random| {
-        let (values, indices) = (Output::new(rows * k)?, Output::new(rows * k)?);
+        let (values, indices) = (random.output(rows * k)?, random.output(rows * k)?);
         Ok(TopK::<T> { dims: [rows, length], k, x: random.buffer(n)?, values, indices })
     })
 }

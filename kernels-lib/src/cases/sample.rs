@@ -5,7 +5,7 @@ use tilewright_codegen::schedule::Schedule;
 use tilewright_runtime::{Buffer, Stream};
 
 use super::rows::ranked;
-use super::{Case, CaseParams, Cost, Data, Output, bytes, case, tolerance, widened, with_single};
+use super::{Case, CaseParams, Cost, Data, Output, bytes, case, held, tolerance, widened, with_single};
 use crate::error::KernelError;
 use crate::{penalise, sample};
 
@@ -76,10 +76,10 @@ impl<T: Float> Data for Sample<T> {
 
     fn reference(&self) -> Vec<Vec<f64>> {
         let logits = widened(&self.logits);
+        let (streams, steps) = (held(&self.streams), held(&self.steps));
         let rows = logits.chunks_exact(self.dims[1]).enumerate();
         let token = |(r, row): (usize, &[f64])| {
-            let (stream, step) = (self.streams.as_slice()[r] as u64, self.steps.as_slice()[r] as u64);
-            let u = (sample::bits(stream, step) >> 40) as f64 / f64::from(1 << 24);
+            let u = (sample::bits(streams[r] as u64, steps[r] as u64) >> 40) as f64 / f64::from(1 << 24);
             picked(row, self.controls[r], u).map_or(-1.0, |token| token as f64)
         };
         vec![rows.map(token).collect()]
@@ -138,18 +138,18 @@ fn pick<T: Float>(params: &CaseParams) -> Result<Box<dyn Case>, KernelError> {
             logits[2 * length + length / 2] = T::from_f64(f64::NAN);
         }
         let controls: Vec<Control> = (0..rows).map(|r| Control::of(&filters, r)).collect();
-        let each = |f: fn(&Control) -> f32| Buffer::from_slice(&controls.iter().map(f).collect::<Vec<_>>());
         let streams: Vec<i64> = (0..rows).map(|_| random.below(usize::MAX) as i64).collect();
+        let each = |f: fn(&Control) -> f32| random.place(&controls.iter().map(f).collect::<Vec<_>>());
         Ok(Sample::<T> {
             dims,
-            logits: Buffer::from_slice(&logits)?,
+            logits: random.place(&logits)?,
             temperatures: each(|c| c.temperature)?,
-            top_ks: Buffer::from_slice(&controls.iter().map(|c| c.top_k).collect::<Vec<_>>())?,
+            top_ks: random.place(&controls.iter().map(|c| c.top_k).collect::<Vec<_>>())?,
             top_ps: each(|c| c.top_p)?,
             min_ps: each(|c| c.min_p)?,
-            streams: Buffer::from_slice(&streams)?,
-            steps: Buffer::from_slice(&(0..rows as i32).map(|r| 7 * r).collect::<Vec<_>>())?,
-            tokens: Output::new(rows)?,
+            streams: random.place(&streams)?,
+            steps: random.place(&(0..rows as i32).map(|r| 7 * r).collect::<Vec<_>>())?,
+            tokens: random.output(rows)?,
             controls,
         })
     })
@@ -181,7 +181,7 @@ impl<T: Float> Data for Penalise<T> {
     fn reference(&self) -> Vec<Vec<f64>> {
         let mut logits = self.logits.before();
         let penalties = widened(&self.penalties);
-        for (r, seen) in self.seen.as_slice().chunks_exact(self.n_seen).enumerate() {
+        for (r, seen) in held(&self.seen).chunks_exact(self.n_seen).enumerate() {
             let row = &mut logits[r * self.dims[1]..(r + 1) * self.dims[1]];
             for token in seen.iter().filter_map(|&t| usize::try_from(t).ok()).filter(|&t| t < self.dims[1]) {
                 let x = row[token];
@@ -214,9 +214,9 @@ fn penalty<T: Float>(params: &CaseParams) -> Result<Box<dyn Case>, KernelError> 
         Ok(Penalise {
             dims: [rows, length],
             n_seen,
-            seen: Buffer::from_slice(&seen)?,
-            penalties: Buffer::from_slice(&(0..rows).map(|r| 0.8 + 0.3 * r as f32).collect::<Vec<_>>())?,
-            logits: Output::updated(random.values::<T>(rows * length))?,
+            seen: random.place(&seen)?,
+            penalties: random.place(&(0..rows).map(|r| 0.8 + 0.3 * r as f32).collect::<Vec<_>>())?,
+            logits: random.updated::<T>(rows * length)?,
         })
     })
 }

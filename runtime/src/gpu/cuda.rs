@@ -11,6 +11,7 @@ use std::sync::{Mutex, PoisonError};
 
 use tilewright_codegen::diag::Loc;
 use tilewright_codegen::error::LaunchError;
+use tilewright_codegen::gpu::ArgFacts;
 use tilewright_codegen::kernel::{Kernel, Launch};
 use tilewright_codegen::launch::{Arg, RunError};
 
@@ -66,6 +67,7 @@ pub(super) fn failed_assertion(
 /// A variant that is loaded.
 struct Loaded {
     variant: Variant,
+    facts: Vec<ArgFacts>,
     prepared: PreparedKernel,
 }
 
@@ -74,6 +76,20 @@ struct Loaded {
 pub(crate) struct Variants(RefCell<HashMap<u64, Loaded>>);
 
 impl Variants {
+    /// What was known of the arguments of each launched variant of a kernel, each once.
+    pub(crate) fn facts(&self, kernel: u64) -> Vec<Vec<ArgFacts>> {
+        let mut all: Vec<Vec<ArgFacts>> = Vec::new();
+        let known = self.0.borrow();
+        let mut keys: Vec<&u64> = known.keys().collect();
+        keys.sort_unstable();
+        for loaded in keys.into_iter().filter_map(|key| known.get(key)) {
+            if loaded.variant.kernel.id == kernel && !all.contains(&loaded.facts) {
+                all.push(loaded.facts.clone());
+            }
+        }
+        all
+    }
+
     /// Starts every program instance of the grid.
     ///
     /// # Errors
@@ -137,5 +153,5 @@ fn load(stream: &CudaStream, assertions: &Assertions, launch: &Launch<'_>) -> Re
     }
     let artifact = std::sync::Arc::new(variant.generated.kernel.clone());
     let prepared = PreparedKernel::new(context, artifact, &variant.compiled.cubin, status).map_err(refuse)?;
-    Ok(Loaded { variant, prepared })
+    Ok(Loaded { variant, facts: args, prepared })
 }
