@@ -40,9 +40,11 @@ fn fits(
     total_bytes: u64,
 ) -> Result<()> {
     let pass_tokens = PASS_TOKENS.min(config.max_position_embeddings);
-    let activation_bytes = match dtype {
-        Dtype::F16 | Dtype::BF16 => activation_bytes::<half::f16>(config, pass_tokens, 1),
-        _ => activation_bytes::<f32>(config, pass_tokens, 1),
+    let is_narrow = matches!(dtype, Dtype::F16 | Dtype::BF16);
+    let activation_bytes = if is_narrow {
+        activation_bytes::<half::f16>(config, pass_tokens, 1)
+    } else {
+        activation_bytes::<f32>(config, pass_tokens, 1)
     };
     let weight_bytes: u64 = weights.totals().iter().map(|total| total.n_bytes).sum();
     let kv_bytes = options.n_kv_pages as u64 * options.kv_layout.bytes_per_page();

@@ -236,7 +236,6 @@ impl<A: ActivationElem> Scratch<A> {
 
     /// Makes room for a pass and writes what the kernels read of its tokens and pages, and of how the device picks `draws.len()`
     /// tokens, if it does.
-    #[expect(clippy::too_many_arguments, reason = "the parts of one pass")]
     pub(super) fn prepare(
         &mut self,
         config: &ModelConfig,
