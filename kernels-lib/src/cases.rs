@@ -3,7 +3,7 @@
 //! A [`Case`] is one kernel on one problem, with random inputs. Its check poisons the outputs (NaN, or a value that is never
 //! right for integers), runs, and compares all of them with the reference, which is computed once, from the inputs as they
 //! were rounded to their element types. `copies` sets of inputs that `run` takes in turn keep weights out of the caches where
-//! a measurement wants them cold.
+//! a measurement wants them cold. Inputs and outputs are in the memory of the device that the case is made for.
 
 pub(crate) mod attention;
 pub(crate) mod matmul;
@@ -36,7 +36,7 @@ pub struct CaseParams {
     pub seed: u64,
     /// Sets of inputs that [`Case::run`] takes in turn; at least 1.
     pub copies: usize,
-    /// Whose memory inputs and outputs are in; `None` is the host's, which CPUs and simulated GPUs read.
+    /// Whose memory inputs and outputs are in; without one the host's, which CPUs and simulated GPUs read.
     pub device: Option<Device>,
 }
 
@@ -52,6 +52,13 @@ impl CaseParams {
             copies: 1,
             device: None,
         }
+    }
+
+    /// The problem in the memory of a device; it then runs on streams of that device only.
+    #[must_use]
+    pub fn on(mut self, device: &Device) -> Self {
+        self.device = Some(device.clone());
+        self
     }
 
     /// The problem with one option set.
@@ -115,9 +122,9 @@ pub(crate) trait Data {
     /// Runs the kernel.
     fn launch(&mut self, stream: &Stream, schedule: &Schedule) -> Result<(), KernelError>;
     /// What the kernel wrote.
-    fn outputs(&self) -> Vec<Vec<f64>>;
+    fn outputs(&self) -> Result<Vec<Vec<f64>>, KernelError>;
     /// What it should have written.
-    fn reference(&self) -> Vec<Vec<f64>>;
+    fn reference(&self) -> Result<Vec<Vec<f64>>, KernelError>;
 }
 
 /// What a run costs and how far off it may be.
@@ -135,6 +142,7 @@ struct Rig<D> {
     data: Vec<D>,
     next: usize,
     truth: Option<Vec<Vec<f64>>>,
+    found: Vec<Vec<f64>>,
 }
 
 /// A case from a kernel and its data, made once per copy from a seed.
@@ -145,9 +153,9 @@ pub(crate) fn case<D: Data + 'static>(
     mut make: impl FnMut(random::Random) -> Result<D, KernelError>,
 ) -> Result<Box<dyn Case>, KernelError> {
     let copies = 0..params.copies.max(1) as u64;
-    let random = |copy: u64| random::Random::new(params.seed ^ copy << 32, params.device.clone());
+    let random = |copy| random::Random::new(params.seed ^ copy << 32, params.device.clone());
     let data = copies.map(|copy| make(random(copy))).collect::<Result<_, _>>()?;
-    Ok(Box::new(Rig { kernel, cost, data, next: 0, truth: None }))
+    Ok(Box::new(Rig { kernel, cost, data, next: 0, truth: None, found: Vec::new() }))
 }
 
 impl<D: Data> Case for Rig<D> {
@@ -174,19 +182,22 @@ impl<D: Data> Case for Rig<D> {
 
     fn check(&mut self, stream: &Stream, schedule: &Schedule) -> Result<CheckReport, KernelError> {
         let data = &mut self.data[0];
+        if self.truth.is_none() {
+            self.truth = Some(data.reference()?);
+        }
         data.reset()?;
-        let truth = self.truth.get_or_insert_with(|| data.reference());
         data.launch(stream, schedule)?;
-        // What a GPU did wrong comes out here.
+        // What the launch did wrong on a GPU comes out here.
         stream.device().synchronize()?;
-        let errors = data.outputs().into_iter().zip(truth).map(|(found, truth)| error(&found, truth));
+        self.found = data.outputs()?;
+        let errors = self.found.iter().zip(self.truth.iter().flatten()).map(|(f, t)| error(f, t));
         let max_error = errors.fold(0.0, f64::max);
         let tolerance = self.cost.tolerance;
         Ok(CheckReport { max_error, tolerance, passed: max_error <= tolerance })
     }
 
     fn outputs(&self) -> Vec<Vec<f64>> {
-        self.data[0].outputs()
+        self.found.clone()
     }
 }
 
@@ -212,18 +223,16 @@ pub(crate) fn bytes<T>(n: usize) -> f64 {
     (n * size_of::<T>()) as f64
 }
 
-/// The values of a buffer, widened.
-pub(crate) fn widened<T: Elem>(buffer: &Buffer<T>) -> Vec<f64> {
-    held(buffer).iter().map(|x| x.to_f64()).collect()
+/// The values of a buffer on any device.
+pub(crate) fn values<T: Elem>(buffer: &Buffer<T>) -> Result<Vec<T>, KernelError> {
+    let mut values = vec![T::from_f64(0.0); buffer.len()];
+    buffer.read(&mut values)?;
+    Ok(values)
 }
 
-/// The values of a buffer of any device; poison where they cannot be read.
-pub(crate) fn held<T: Elem>(buffer: &Buffer<T>) -> Vec<T> {
-    let mut values = vec![T::from_f64(f64::NAN); buffer.len()];
-    if buffer.read(&mut values).is_err() {
-        values.fill(poison());
-    }
-    values
+/// The values of a buffer on any device, widened.
+pub(crate) fn widened<T: Elem>(buffer: &Buffer<T>) -> Result<Vec<f64>, KernelError> {
+    Ok(values(buffer)?.iter().map(|x| x.to_f64()).collect())
 }
 
 /// A buffer that a kernel writes, with what it held before where the kernel reads it.

@@ -1,11 +1,12 @@
 //! Cases of attention: over contiguous keys, over pages, and for one new token.
 
 use tilewright_codegen::dsl::elem::{DotInput, Elem, Float};
-use tilewright_codegen::schedule::Schedule;
+use tilewright_codegen::kernel::Kernel;
+use tilewright_codegen::schedule::{Schedule, TargetKind};
 use tilewright_runtime::{Buffer, Stream};
 
 use super::random::Random;
-use super::{Case, CaseParams, Cost, Data, Output, bytes, case, held, tolerance, widened, with_pair};
+use super::{Case, CaseParams, Cost, Data, Output, bytes, case, tolerance, values, widened, with_pair};
 use crate::attention::Mask;
 use crate::attention_decode::{Schedules, Scratch};
 use crate::attention_paged::Pages;
@@ -108,18 +109,23 @@ impl<T: Float, C: Float + DotInput<Acc = f32>> Data for Contiguous<T, C> {
         attention::run(stream, schedule, q, k, v, o, self.heads.scale(), window, self.mask)
     }
 
-    fn outputs(&self) -> Vec<Vec<f64>> {
-        vec![widened(&self.o.buffer)]
+    fn outputs(&self) -> Result<Vec<Vec<f64>>, KernelError> {
+        Ok(vec![widened(&self.o.buffer)?])
     }
 
-    fn reference(&self) -> Vec<Vec<f64>> {
-        let (k, v) = (widened(&self.k), widened(&self.v));
+    fn reference(&self) -> Result<Vec<Vec<f64>>, KernelError> {
+        let (k, v) = (widened(&self.k)?, widened(&self.v)?);
         let Heads { kv, size, .. } = self.heads;
         let row = |n: usize, head: usize| {
             let at = (n * kv + head) * size;
             [&k[at..at + size], &v[at..at + size]]
         };
-        vec![self.heads.reference(&widened(&self.q), [self.tokens, self.keys], (self.mask, self.window), row)]
+        Ok(vec![self.heads.reference(
+            &widened(&self.q)?,
+            [self.tokens, self.keys],
+            (self.mask, self.window),
+            row,
+        )])
     }
 }
 
@@ -182,10 +188,10 @@ impl<C: Elem> Cache<C> {
         Ok(Self {
             page_size,
             max_pages,
-            k: random.place(&k)?,
-            v: random.place(&v)?,
-            table: random.place(&pages)?,
-            lengths: random.place(&lengths)?,
+            k: random.upload(&k)?,
+            v: random.upload(&v)?,
+            table: random.upload(&pages)?,
+            lengths: random.upload(&lengths)?,
         })
     }
 
@@ -201,15 +207,22 @@ impl<C: Elem> Cache<C> {
     }
 
     /// Attention of sequence `s`, whose queries are the last of its positions.
-    fn reference(&self, s: usize, q: &[f64], heads: Heads, masking: (Mask, usize)) -> Vec<f64> {
-        let (k, v) = (widened(&self.k), widened(&self.v));
-        let keys = held(&self.lengths)[s] as usize;
+    fn reference(
+        &self,
+        s: usize,
+        q: &[f64],
+        heads: Heads,
+        masking: (Mask, usize),
+    ) -> Result<Vec<f64>, KernelError> {
+        let (k, v) = (widened(&self.k)?, widened(&self.v)?);
+        let (lengths, table) = (values(&self.lengths)?, values(&self.table)?);
+        let keys = lengths[s] as usize;
         let tokens = q.len() / (heads.kv * heads.group * heads.size);
-        heads.reference(q, [tokens, keys], masking, |n, head| {
-            let page = held(&self.table)[s * self.max_pages + n / self.page_size] as usize;
+        Ok(heads.reference(q, [tokens, keys], masking, |n, head| {
+            let page = table[s * self.max_pages + n / self.page_size] as usize;
             let at = ((page * heads.kv + head) * self.page_size + n % self.page_size) * heads.size;
             [&k[at..at + heads.size], &v[at..at + heads.size]]
-        })
+        }))
     }
 }
 
@@ -244,17 +257,20 @@ impl<T: Float, C: Float + DotInput<Acc = f32>> Data for Paged<T, C> {
         attention_paged::run(stream, schedule, q, pages, starts, longest, o, scale, window, self.mask)
     }
 
-    fn outputs(&self) -> Vec<Vec<f64>> {
-        vec![widened(&self.o.buffer)]
+    fn outputs(&self) -> Result<Vec<Vec<f64>>, KernelError> {
+        Ok(vec![widened(&self.o.buffer)?])
     }
 
-    fn reference(&self) -> Vec<Vec<f64>> {
-        let (q, width) = (widened(&self.q), self.heads.kv * self.heads.group * self.heads.size);
-        let of = |(s, &tokens): (usize, &usize)| {
-            let from = held(&self.starts)[s] as usize * width;
-            self.cache.reference(s, &q[from..from + tokens * width], self.heads, (self.mask, self.window))
-        };
-        vec![self.tokens.iter().enumerate().flat_map(of).collect()]
+    fn reference(&self) -> Result<Vec<Vec<f64>>, KernelError> {
+        let (q, width) = (widened(&self.q)?, self.heads.kv * self.heads.group * self.heads.size);
+        let starts = values(&self.starts)?;
+        let mut out = Vec::with_capacity(q.len());
+        for (s, &tokens) in self.tokens.iter().enumerate() {
+            let from = starts[s] as usize * width;
+            let q = &q[from..from + tokens * width];
+            out.extend(self.cache.reference(s, q, self.heads, (self.mask, self.window))?);
+        }
+        Ok(vec![out])
     }
 }
 
@@ -286,7 +302,7 @@ fn paged<T: Float, C: Float + DotInput<Acc = f32>>(
             mask,
             window,
             tokens: tokens.clone(),
-            starts: random.place(&starts)?,
+            starts: random.upload(&starts)?,
             cache: Cache::new(&mut random, &lengths, page, heads)?,
             q: random.buffer(n_q)?,
             o: random.output(n_q)?,
@@ -299,7 +315,7 @@ struct Decode<T, C> {
     mask: Mask,
     window: usize,
     splits: usize,
-    merge: Schedule,
+    merge: Kernel,
     cache: Cache<C>,
     partial: Output<f32>,
     stats: Output<f32>,
@@ -319,7 +335,11 @@ impl<T: Float, C: Float + DotInput<Acc = f32>> Data for Decode<T, C> {
         let dims = [sequences, kv, group, size];
         let (q, o, pages) =
             (self.q.view(dims)?, self.o.buffer.view_mut(dims)?, self.cache.pages(self.heads)?);
-        let schedules = Schedules { decode: schedule, merge: &self.merge };
+        let merge = match stream.device().kind() {
+            TargetKind::Cpu => &self.merge.default,
+            TargetKind::Gpu => &self.merge.gpu.default,
+        };
+        let schedules = Schedules { decode: schedule, merge };
         let scratch = Scratch {
             partial: self.partial.buffer.view_mut([sequences, kv, self.splits, group, size])?,
             stats: self.stats.buffer.view_mut([sequences, kv, self.splits, 2, group])?,
@@ -328,14 +348,17 @@ impl<T: Float, C: Float + DotInput<Acc = f32>> Data for Decode<T, C> {
         attention_decode::run(stream, schedules, q, pages, scratch, o, scale, window, self.mask)
     }
 
-    fn outputs(&self) -> Vec<Vec<f64>> {
-        vec![widened(&self.o.buffer)]
+    fn outputs(&self) -> Result<Vec<Vec<f64>>, KernelError> {
+        Ok(vec![widened(&self.o.buffer)?])
     }
 
-    fn reference(&self) -> Vec<Vec<f64>> {
-        let (q, width) = (widened(&self.q), self.heads.kv * self.heads.group * self.heads.size);
-        let one = |(s, q): (usize, &[f64])| self.cache.reference(s, q, self.heads, (self.mask, self.window));
-        vec![q.chunks_exact(width).enumerate().flat_map(one).collect()]
+    fn reference(&self) -> Result<Vec<Vec<f64>>, KernelError> {
+        let (q, width) = (widened(&self.q)?, self.heads.kv * self.heads.group * self.heads.size);
+        let mut out = Vec::with_capacity(q.len());
+        for (s, q) in q.chunks_exact(width).enumerate() {
+            out.extend(self.cache.reference(s, q, self.heads, (self.mask, self.window))?);
+        }
+        Ok(vec![out])
     }
 }
 
@@ -351,7 +374,7 @@ fn decode<T: Float, C: Float + DotInput<Acc = f32>>(
     let fixed = [("G", group), ("D", size)];
     let kernel = pin(attention_decode::attention_decode::kernel::<T, C>(mask, part), &fixed);
     let kernel = divide(kernel, "BN", page);
-    let merge = pin(attention_decode::attention_merge::kernel::<T>(), &fixed).default;
+    let merge = pin(attention_decode::attention_merge::kernel::<T>(), &fixed);
     let lengths: Vec<usize> = (0..sequences).map(|s| (context / (s + 1)).max(1)).collect();
     let window = context / 3 + 1;
     let keys: usize = lengths.iter().sum();

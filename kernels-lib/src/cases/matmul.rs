@@ -5,7 +5,7 @@ use tilewright_codegen::schedule::Schedule;
 use tilewright_runtime::{Buffer, Stream};
 
 use super::random::Random;
-use super::{Case, CaseParams, Cost, Data, Output, bytes, case, held, tolerance, widened, with_pair};
+use super::{Case, CaseParams, Cost, Data, Output, bytes, case, tolerance, values, widened, with_pair};
 use crate::epilogue::{Activation, Epilogue};
 use crate::error::KernelError;
 use crate::host::pin;
@@ -67,14 +67,14 @@ impl<T: Float + DotInput<Acc = f32>, W: Float + DotInput<Acc = f32>> Data for Pr
         }
     }
 
-    fn outputs(&self) -> Vec<Vec<f64>> {
-        vec![widened(&self.y.buffer)]
+    fn outputs(&self) -> Result<Vec<Vec<f64>>, KernelError> {
+        Ok(vec![widened(&self.y.buffer)?])
     }
 
-    fn reference(&self) -> Vec<Vec<f64>> {
+    fn reference(&self) -> Result<Vec<Vec<f64>>, KernelError> {
         let [_, n, _] = self.mnk;
-        let mut y = product(&widened(&self.x), &held(&self.w), self.mnk, self.layout);
-        let (bias, before) = (widened(&self.bias), self.y.before());
+        let mut y = product(&widened(&self.x)?, &values(&self.w)?, self.mnk, self.layout);
+        let (bias, before) = (widened(&self.bias)?, self.y.before());
         for (i, y) in y.iter_mut().enumerate() {
             let biased = if self.epilogue.bias { *y + bias[i % n] } else { *y };
             *y = self.epilogue.activation.reference(biased);
@@ -82,7 +82,7 @@ impl<T: Float + DotInput<Acc = f32>, W: Float + DotInput<Acc = f32>> Data for Pr
                 *y += before[i];
             }
         }
-        vec![y]
+        Ok(vec![y])
     }
 }
 
@@ -142,15 +142,15 @@ impl<T: Float + DotInput<Acc = f32>, W: Float + DotInput<Acc = f32>> Data for Ga
         }
     }
 
-    fn outputs(&self) -> Vec<Vec<f64>> {
-        vec![widened(&self.y.buffer)]
+    fn outputs(&self) -> Result<Vec<Vec<f64>>, KernelError> {
+        Ok(vec![widened(&self.y.buffer)?])
     }
 
-    fn reference(&self) -> Vec<Vec<f64>> {
-        let x = widened(&self.x);
-        let gate = product(&x, &held(&self.gate), self.mnk, self.layout);
-        let up = product(&x, &held(&self.up), self.mnk, self.layout);
-        vec![gate.iter().zip(up).map(|(g, u)| Activation::Silu.reference(*g) * u).collect()]
+    fn reference(&self) -> Result<Vec<Vec<f64>>, KernelError> {
+        let x = widened(&self.x)?;
+        let gate = product(&x, &values(&self.gate)?, self.mnk, self.layout);
+        let up = product(&x, &values(&self.up)?, self.mnk, self.layout);
+        Ok(vec![gate.iter().zip(up).map(|(g, u)| Activation::Silu.reference(*g) * u).collect()])
     }
 }
 

@@ -39,12 +39,12 @@ impl<T: Float, W: Float> Data for Rms<T, W> {
         rms_norm::run(stream, schedule, x, w, self.y.buffer.view_mut(dims)?, EPS)
     }
 
-    fn outputs(&self) -> Vec<Vec<f64>> {
-        vec![widened(&self.y.buffer)]
+    fn outputs(&self) -> Result<Vec<Vec<f64>>, KernelError> {
+        Ok(vec![widened(&self.y.buffer)?])
     }
 
-    fn reference(&self) -> Vec<Vec<f64>> {
-        vec![rms_reference(&widened(&self.x), &widened(&self.w))]
+    fn reference(&self) -> Result<Vec<Vec<f64>>, KernelError> {
+        Ok(vec![rms_reference(&widened(&self.x)?, &widened(&self.w)?)])
     }
 }
 
@@ -82,15 +82,16 @@ impl<T: Float, W: Float> Data for RmsAdd<T, W> {
         rms_norm::run_add(stream, schedule, x, h, w, self.y.buffer.view_mut(dims)?, EPS)
     }
 
-    fn outputs(&self) -> Vec<Vec<f64>> {
-        vec![widened(&self.h.buffer), widened(&self.y.buffer)]
+    fn outputs(&self) -> Result<Vec<Vec<f64>>, KernelError> {
+        Ok(vec![widened(&self.h.buffer)?, widened(&self.y.buffer)?])
     }
 
-    fn reference(&self) -> Vec<Vec<f64>> {
-        let sum = self.h.before().into_iter().zip(widened(&self.x)).map(|(h, x)| T::from_f64(h + x).to_f64());
+    fn reference(&self) -> Result<Vec<Vec<f64>>, KernelError> {
+        let sum =
+            self.h.before().into_iter().zip(widened(&self.x)?).map(|(h, x)| T::from_f64(h + x).to_f64());
         let sum: Vec<f64> = sum.collect();
-        let y = rms_reference(&sum, &widened(&self.w));
-        vec![sum, y]
+        let y = rms_reference(&sum, &widened(&self.w)?);
+        Ok(vec![sum, y])
     }
 }
 
@@ -126,12 +127,12 @@ impl<T: Float, W: Float> Data for RmsHeads<T, W> {
         rms_norm::run_heads(stream, schedule, x, self.w.view([self.w.len()])?, EPS)
     }
 
-    fn outputs(&self) -> Vec<Vec<f64>> {
-        vec![widened(&self.x.buffer)]
+    fn outputs(&self) -> Result<Vec<Vec<f64>>, KernelError> {
+        Ok(vec![widened(&self.x.buffer)?])
     }
 
-    fn reference(&self) -> Vec<Vec<f64>> {
-        vec![rms_reference(&self.x.before(), &widened(&self.w))]
+    fn reference(&self) -> Result<Vec<Vec<f64>>, KernelError> {
+        Ok(vec![rms_reference(&self.x.before(), &widened(&self.w)?)])
     }
 }
 
@@ -169,12 +170,12 @@ impl<T: Float, W: Float> Data for Layer<T, W> {
         layer_norm::run(stream, schedule, x, w, b, self.y.buffer.view_mut([self.rows, length])?, EPS)
     }
 
-    fn outputs(&self) -> Vec<Vec<f64>> {
-        vec![widened(&self.y.buffer)]
+    fn outputs(&self) -> Result<Vec<Vec<f64>>, KernelError> {
+        Ok(vec![widened(&self.y.buffer)?])
     }
 
-    fn reference(&self) -> Vec<Vec<f64>> {
-        let (w, b) = (widened(&self.w), widened(&self.b));
+    fn reference(&self) -> Result<Vec<Vec<f64>>, KernelError> {
+        let (w, b) = (widened(&self.w)?, widened(&self.b)?);
         let norm = |row: &[f64]| {
             let n = row.len() as f64;
             let mean = row.iter().sum::<f64>() / n;
@@ -182,7 +183,7 @@ impl<T: Float, W: Float> Data for Layer<T, W> {
             let scale = 1.0 / (variance + f64::from(EPS)).sqrt();
             row.iter().zip(w.iter().zip(&b)).map(|(x, (w, b))| (x - mean) * scale * w + b).collect::<Vec<_>>()
         };
-        vec![widened(&self.x).chunks_exact(w.len()).flat_map(norm).collect()]
+        Ok(vec![widened(&self.x)?.chunks_exact(w.len()).flat_map(norm).collect()])
     }
 }
 

@@ -6,17 +6,17 @@ use tilewright_runtime::{Buffer, Device};
 use super::Output;
 use crate::error::KernelError;
 
-/// A generator of uniform numbers (SplitMix64, Steele et al. 2014).
+/// A generator of uniform numbers (SplitMix64, Steele et al. 2014), and of buffers of them where the case's device reads them.
 #[derive(Clone, Debug)]
 pub(crate) struct Random {
     state: u64,
-    /// Where buffers are; `None` is the host's memory.
-    on: Option<Device>,
+    /// Whose memory buffers are in; the host's without one.
+    device: Option<Device>,
 }
 
 impl Random {
-    pub(crate) const fn new(seed: u64, on: Option<Device>) -> Self {
-        Self { state: seed, on }
+    pub(crate) const fn new(seed: u64, device: Option<Device>) -> Self {
+        Self { state: seed, device }
     }
 
     fn bits(&mut self) -> u64 {
@@ -44,29 +44,29 @@ impl Random {
     /// As [`Random::values`], as a buffer.
     pub(crate) fn buffer<T: Elem>(&mut self, len: usize) -> Result<Buffer<T>, KernelError> {
         let values = self.values(len);
-        self.place(&values)
+        self.upload(&values)
     }
 
-    /// A buffer with these values.
-    pub(crate) fn place<T: Elem>(&self, values: &[T]) -> Result<Buffer<T>, KernelError> {
-        Ok(match &self.on {
+    /// A buffer of these values.
+    pub(crate) fn upload<T: Elem>(&self, values: &[T]) -> Result<Buffer<T>, KernelError> {
+        Ok(match &self.device {
             Some(device) => Buffer::from_slice_on(device, values)?,
             None => Buffer::from_slice(values)?,
         })
     }
 
-    /// A buffer that a kernel only writes.
+    /// A buffer that the kernel only writes.
     pub(crate) fn output<T: Elem>(&self, len: usize) -> Result<Output<T>, KernelError> {
-        let buffer = match &self.on {
+        let buffer = match &self.device {
             Some(device) => Buffer::zeros_on(device, len)?,
             None => Buffer::zeros(len)?,
         };
         Ok(Output { buffer, initial: None })
     }
 
-    /// A buffer of random values that a kernel updates in place.
+    /// A buffer of random values that the kernel updates in place.
     pub(crate) fn updated<T: Elem>(&mut self, len: usize) -> Result<Output<T>, KernelError> {
         let initial = self.values(len);
-        Ok(Output { buffer: self.place(&initial)?, initial: Some(initial) })
+        Ok(Output { buffer: self.upload(&initial)?, initial: Some(initial) })
     }
 }

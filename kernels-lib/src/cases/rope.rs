@@ -8,7 +8,7 @@ use tilewright_runtime::{Buffer, Stream};
 use super::norm::rms_reference;
 use super::random::Random;
 use super::{
-    Case, CaseParams, Cost, Data, Output, bytes, case, held, tolerance, widened, with_pair, with_single,
+    Case, CaseParams, Cost, Data, Output, bytes, case, tolerance, values, widened, with_pair, with_single,
 };
 use crate::error::KernelError;
 use crate::host::pin;
@@ -104,15 +104,15 @@ impl Data for Table {
         rope::run_table(stream, schedule, positions, inv_freq, cos, sin, FACTOR)
     }
 
-    fn outputs(&self) -> Vec<Vec<f64>> {
-        vec![widened(&self.cos.buffer), widened(&self.sin.buffer)]
+    fn outputs(&self) -> Result<Vec<Vec<f64>>, KernelError> {
+        Ok(vec![widened(&self.cos.buffer)?, widened(&self.sin.buffer)?])
     }
 
-    fn reference(&self) -> Vec<Vec<f64>> {
-        let (positions, inv_freq) = (held(&self.positions), held(&self.inv_freq));
+    fn reference(&self) -> Result<Vec<Vec<f64>>, KernelError> {
+        let (positions, inv_freq) = (values(&self.positions)?, values(&self.inv_freq)?);
         let angles = positions.iter().flat_map(|&p| inv_freq.iter().map(move |f| f64::from(p as f32 * f)));
         let (sin, cos): (Vec<f64>, Vec<f64>) = angles.map(f64::sin_cos).unzip();
-        [cos, sin].map(|t| t.iter().map(|x| x * f64::from(FACTOR)).collect()).into()
+        Ok([cos, sin].map(|t| t.iter().map(|x| x * f64::from(FACTOR)).collect()).into())
     }
 }
 
@@ -125,8 +125,8 @@ pub(crate) fn rope_table_case(params: &CaseParams) -> Result<Box<dyn Case>, Kern
         let positions: Vec<i32> = (0..tokens).map(|_| random.below(40_000) as i32).collect();
         let inv_freq: Vec<f32> = (0..pairs).map(|i| 10_000f32.powf(-(i as f32) / pairs as f32)).collect();
         Ok(Table {
-            positions: random.place(&positions)?,
-            inv_freq: random.place(&inv_freq)?,
+            positions: random.upload(&positions)?,
+            inv_freq: random.upload(&inv_freq)?,
             cos: random.output(n)?,
             sin: random.output(n)?,
         })
@@ -137,7 +137,7 @@ pub(crate) fn rope_table_case(params: &CaseParams) -> Result<Box<dyn Case>, Kern
 fn angles(random: &mut Random, n: usize) -> Result<[Buffer<f32>; 2], KernelError> {
     let (sin, cos): (Vec<f32>, Vec<f32>) =
         random.values::<f32>(n).iter().map(|a| (3.0 * a).sin_cos()).unzip();
-    Ok([random.place(&cos)?, random.place(&sin)?])
+    Ok([random.upload(&cos)?, random.upload(&sin)?])
 }
 
 struct Turn<T> {
@@ -160,13 +160,19 @@ impl<T: Float> Data for Turn<T> {
         rope::run(stream, schedule, x, cos, sin)
     }
 
-    fn outputs(&self) -> Vec<Vec<f64>> {
-        vec![widened(&self.x.buffer)]
+    fn outputs(&self) -> Result<Vec<Vec<f64>>, KernelError> {
+        Ok(vec![widened(&self.x.buffer)?])
     }
 
-    fn reference(&self) -> Vec<Vec<f64>> {
+    fn reference(&self) -> Result<Vec<Vec<f64>>, KernelError> {
         let [_, heads, size] = self.dims;
-        vec![self.pairing.turned(&self.x.before(), &widened(&self.cos), &widened(&self.sin), heads, size)]
+        Ok(vec![self.pairing.turned(
+            &self.x.before(),
+            &widened(&self.cos)?,
+            &widened(&self.sin)?,
+            heads,
+            size,
+        )])
     }
 }
 
@@ -203,10 +209,10 @@ struct Write<T, W> {
 
 impl<T: Float, W: Float> Write<T, W> {
     /// Pages with `[T, HKV, D]` rows in their slots, everything else as it was.
-    fn written(&self, pages: &Output<W>, rows: &[f64]) -> Vec<f64> {
+    fn written(&self, pages: &Output<W>, rows: &[f64]) -> Result<Vec<f64>, KernelError> {
         let [_, _, heads, size] = self.dims;
         let mut out = pages.before();
-        for (t, &slot) in held(&self.slots).iter().enumerate() {
+        for (t, slot) in values(&self.slots)?.into_iter().enumerate() {
             let Ok(slot) = usize::try_from(slot) else { continue };
             for h in 0..heads {
                 let to = ((slot / PAGE_SIZE * heads + h) * PAGE_SIZE + slot % PAGE_SIZE) * size;
@@ -214,7 +220,7 @@ impl<T: Float, W: Float> Write<T, W> {
                 out[to..to + size].copy_from_slice(&rows[from..from + size]);
             }
         }
-        out
+        Ok(out)
     }
 }
 
@@ -246,22 +252,22 @@ impl<T: Float, W: Float> Data for Write<T, W> {
         rope::run_write(stream, schedule, args)
     }
 
-    fn outputs(&self) -> Vec<Vec<f64>> {
-        vec![widened(&self.q.buffer), widened(&self.k_pages.buffer), widened(&self.v_pages.buffer)]
+    fn outputs(&self) -> Result<Vec<Vec<f64>>, KernelError> {
+        Ok(vec![widened(&self.q.buffer)?, widened(&self.k_pages.buffer)?, widened(&self.v_pages.buffer)?])
     }
 
-    fn reference(&self) -> Vec<Vec<f64>> {
+    fn reference(&self) -> Result<Vec<Vec<f64>>, KernelError> {
         let [_, q_heads, kv_heads, size] = self.dims;
-        let (cos, sin) = (widened(&self.cos), widened(&self.sin));
+        let (cos, sin) = (widened(&self.cos)?, widened(&self.sin)?);
         let normed = |x: Vec<f64>, w: &Buffer<W>| match self.norm {
-            HeadNorm::None => x,
-            HeadNorm::Rms => rms_reference(&x, &widened(w)),
+            HeadNorm::None => Ok(x),
+            HeadNorm::Rms => widened(w).map(|w| rms_reference(&x, &w)),
         };
-        let q = self.pairing.turned(&normed(self.q.before(), &self.q_norm), &cos, &sin, q_heads, size);
-        let k = self.pairing.turned(&normed(widened(&self.k), &self.k_norm), &cos, &sin, kv_heads, size);
+        let q = self.pairing.turned(&normed(self.q.before(), &self.q_norm)?, &cos, &sin, q_heads, size);
+        let k = self.pairing.turned(&normed(widened(&self.k)?, &self.k_norm)?, &cos, &sin, kv_heads, size);
         let (k_pages, v_pages) =
-            (self.written(&self.k_pages, &k), self.written(&self.v_pages, &widened(&self.v)));
-        vec![q, k_pages, v_pages]
+            (self.written(&self.k_pages, &k)?, self.written(&self.v_pages, &widened(&self.v)?)?);
+        Ok(vec![q, k_pages, v_pages])
     }
 }
 
@@ -283,7 +289,7 @@ fn write<T: Float, W: Float>(params: &CaseParams) -> Result<Box<dyn Case>, Kerne
         // The tokens' slots are scattered over the pages; the second token is not written.
         let stride = PAGE_SIZE * n_pages - 1;
         let slot = |t: usize| if t == 1 { -1 } else { (t * stride % (PAGE_SIZE * n_pages)) as i32 };
-        let slots = random.place(&(0..tokens).map(slot).collect::<Vec<_>>())?;
+        let slots = random.upload(&(0..tokens).map(slot).collect::<Vec<_>>())?;
         let [cos, sin] = angles(&mut random, tokens * size / 2)?;
         let pages = n_pages * kv_heads * PAGE_SIZE * size;
         Ok(Write::<T, W> {

@@ -5,7 +5,7 @@ use tilewright_codegen::schedule::Schedule;
 use tilewright_runtime::{Buffer, Stream};
 
 use super::{
-    Case, CaseParams, Cost, Data, Output, bytes, case, held, tolerance, widened, with_pair, with_single,
+    Case, CaseParams, Cost, Data, Output, bytes, case, tolerance, values, widened, with_pair, with_single,
 };
 use crate::epilogue::Activation;
 use crate::error::KernelError;
@@ -30,19 +30,19 @@ impl<T: Float, W: Float> Data for Embedding<T, W> {
         embedding::run(stream, schedule, ids, table, self.y.buffer.view_mut([tokens, width])?)
     }
 
-    fn outputs(&self) -> Vec<Vec<f64>> {
-        vec![widened(&self.y.buffer)]
+    fn outputs(&self) -> Result<Vec<Vec<f64>>, KernelError> {
+        Ok(vec![widened(&self.y.buffer)?])
     }
 
-    fn reference(&self) -> Vec<Vec<f64>> {
-        let (table, width) = (held(&self.table), self.table.len() / self.vocab);
+    fn reference(&self) -> Result<Vec<Vec<f64>>, KernelError> {
+        let (ids, table, width) = (values(&self.ids)?, values(&self.table)?, self.table.len() / self.vocab);
         let row = |&id: &i32| match usize::try_from(id) {
             Ok(id) if id < self.vocab => {
                 table[id * width..(id + 1) * width].iter().map(|x| x.to_f64()).collect()
             }
             _ => vec![0.0; width],
         };
-        vec![held(&self.ids).iter().flat_map(row).collect()]
+        Ok(vec![ids.iter().flat_map(row).collect()])
     }
 }
 
@@ -62,7 +62,7 @@ fn embed<T: Float, W: Float>(params: &CaseParams) -> Result<Box<dyn Case>, Kerne
             }
         };
         let ids: Vec<i32> = (0..tokens).map(id).collect();
-        let ids = random.place(&ids)?;
+        let ids = random.upload(&ids)?;
         Ok(Embedding::<T, W> { vocab, ids, table: random.buffer(vocab * width)?, y: random.output(n)? })
     })
 }
@@ -94,17 +94,17 @@ impl<T: Float> Data for Softmax<T> {
         }
     }
 
-    fn outputs(&self) -> Vec<Vec<f64>> {
-        vec![widened(&self.y.buffer)]
+    fn outputs(&self) -> Result<Vec<Vec<f64>>, KernelError> {
+        Ok(vec![widened(&self.y.buffer)?])
     }
 
-    fn reference(&self) -> Vec<Vec<f64>> {
+    fn reference(&self) -> Result<Vec<Vec<f64>>, KernelError> {
         let row = |x: &[f64]| {
             let top = x.iter().copied().fold(f64::NEG_INFINITY, f64::max);
             let total: f64 = x.iter().map(|x| (x - top).exp()).sum();
             x.iter().map(|x| (x - top).exp() / total).collect::<Vec<_>>()
         };
-        vec![widened(&self.x).chunks_exact(self.dims[1]).flat_map(row).collect()]
+        Ok(vec![widened(&self.x)?.chunks_exact(self.dims[1]).flat_map(row).collect()])
     }
 }
 
@@ -119,7 +119,7 @@ fn soft<T: Float>(params: &CaseParams, held: Held) -> Result<Box<dyn Case>, Kern
     case(params, kernel, cost, |mut random| {
         // Logits spread over 16 units, so that both large and vanishing weights occur.
         let x: Vec<T> = random.values::<f32>(n).iter().map(|x| T::from_f64(8.0 * f64::from(*x))).collect();
-        Ok(Softmax { held, dims, x: random.place(&x)?, y: random.output(n)? })
+        Ok(Softmax { held, dims, x: random.upload(&x)?, y: random.output(n)? })
     })
 }
 
@@ -149,13 +149,15 @@ impl<T: Float> Data for SwiGlu<T> {
         swiglu::run(stream, schedule, gate, up, y, Activation::Silu)
     }
 
-    fn outputs(&self) -> Vec<Vec<f64>> {
-        vec![widened(&self.y.buffer)]
+    fn outputs(&self) -> Result<Vec<Vec<f64>>, KernelError> {
+        Ok(vec![widened(&self.y.buffer)?])
     }
 
-    fn reference(&self) -> Vec<Vec<f64>> {
-        let up = widened(&self.up);
-        vec![widened(&self.gate).iter().zip(up).map(|(g, u)| Activation::Silu.reference(*g) * u).collect()]
+    fn reference(&self) -> Result<Vec<Vec<f64>>, KernelError> {
+        let up = widened(&self.up)?;
+        Ok(vec![
+            widened(&self.gate)?.iter().zip(up).map(|(g, u)| Activation::Silu.reference(*g) * u).collect(),
+        ])
     }
 }
 
@@ -190,12 +192,12 @@ impl<T: Float> Data for ArgMax<T> {
         argmax::run(stream, schedule, self.x.view(self.dims)?, self.index.buffer.view_mut([self.dims[0]])?)
     }
 
-    fn outputs(&self) -> Vec<Vec<f64>> {
-        vec![widened(&self.index.buffer)]
+    fn outputs(&self) -> Result<Vec<Vec<f64>>, KernelError> {
+        Ok(vec![widened(&self.index.buffer)?])
     }
 
-    fn reference(&self) -> Vec<Vec<f64>> {
-        vec![widened(&self.x).chunks_exact(self.dims[1]).map(|row| ranked(row)[0] as f64).collect()]
+    fn reference(&self) -> Result<Vec<Vec<f64>>, KernelError> {
+        Ok(vec![widened(&self.x)?.chunks_exact(self.dims[1]).map(|row| ranked(row)[0] as f64).collect()])
     }
 }
 
@@ -228,20 +230,20 @@ impl<T: Float> Data for TopK<T> {
         top_k::run(stream, schedule, self.x.view(self.dims)?, values, indices)
     }
 
-    fn outputs(&self) -> Vec<Vec<f64>> {
-        vec![widened(&self.values.buffer), widened(&self.indices.buffer)]
+    fn outputs(&self) -> Result<Vec<Vec<f64>>, KernelError> {
+        Ok(vec![widened(&self.values.buffer)?, widened(&self.indices.buffer)?])
     }
 
-    fn reference(&self) -> Vec<Vec<f64>> {
+    fn reference(&self) -> Result<Vec<Vec<f64>>, KernelError> {
         let (mut values, mut indices) = (Vec::new(), Vec::new());
-        for row in widened(&self.x).chunks_exact(self.dims[1]) {
+        for row in widened(&self.x)?.chunks_exact(self.dims[1]) {
             let order = ranked(row);
             for k in 0..self.k {
                 values.push(order.get(k).map_or(f64::NEG_INFINITY, |&i| row[i]));
                 indices.push(order.get(k).map_or(-1.0, |&i| i as f64));
             }
         }
-        vec![values, indices]
+        Ok(vec![values, indices])
     }
 }
 

@@ -5,7 +5,7 @@ use tilewright_codegen::schedule::Schedule;
 use tilewright_runtime::{Buffer, Stream};
 
 use super::rows::ranked;
-use super::{Case, CaseParams, Cost, Data, Output, bytes, case, held, tolerance, widened, with_single};
+use super::{Case, CaseParams, Cost, Data, Output, bytes, case, tolerance, values, widened, with_single};
 use crate::error::KernelError;
 use crate::{penalise, sample};
 
@@ -70,19 +70,19 @@ impl<T: Float> Data for Sample<T> {
         sample::run(stream, schedule, self.logits.view(self.dims)?, controls, tokens)
     }
 
-    fn outputs(&self) -> Vec<Vec<f64>> {
-        vec![widened(&self.tokens.buffer)]
+    fn outputs(&self) -> Result<Vec<Vec<f64>>, KernelError> {
+        Ok(vec![widened(&self.tokens.buffer)?])
     }
 
-    fn reference(&self) -> Vec<Vec<f64>> {
-        let logits = widened(&self.logits);
-        let (streams, steps) = (held(&self.streams), held(&self.steps));
+    fn reference(&self) -> Result<Vec<Vec<f64>>, KernelError> {
+        let logits = widened(&self.logits)?;
+        let (streams, steps) = (values(&self.streams)?, values(&self.steps)?);
         let rows = logits.chunks_exact(self.dims[1]).enumerate();
         let token = |(r, row): (usize, &[f64])| {
             let u = (sample::bits(streams[r] as u64, steps[r] as u64) >> 40) as f64 / f64::from(1 << 24);
             picked(row, self.controls[r], u).map_or(-1.0, |token| token as f64)
         };
-        vec![rows.map(token).collect()]
+        Ok(vec![rows.map(token).collect()])
     }
 }
 
@@ -139,16 +139,16 @@ fn pick<T: Float>(params: &CaseParams) -> Result<Box<dyn Case>, KernelError> {
         }
         let controls: Vec<Control> = (0..rows).map(|r| Control::of(&filters, r)).collect();
         let streams: Vec<i64> = (0..rows).map(|_| random.below(usize::MAX) as i64).collect();
-        let each = |f: fn(&Control) -> f32| random.place(&controls.iter().map(f).collect::<Vec<_>>());
+        let each = |f: fn(&Control) -> f32| random.upload(&controls.iter().map(f).collect::<Vec<_>>());
         Ok(Sample::<T> {
             dims,
-            logits: random.place(&logits)?,
+            logits: random.upload(&logits)?,
             temperatures: each(|c| c.temperature)?,
-            top_ks: random.place(&controls.iter().map(|c| c.top_k).collect::<Vec<_>>())?,
+            top_ks: random.upload(&controls.iter().map(|c| c.top_k).collect::<Vec<_>>())?,
             top_ps: each(|c| c.top_p)?,
             min_ps: each(|c| c.min_p)?,
-            streams: random.place(&streams)?,
-            steps: random.place(&(0..rows as i32).map(|r| 7 * r).collect::<Vec<_>>())?,
+            streams: random.upload(&streams)?,
+            steps: random.upload(&(0..rows as i32).map(|r| 7 * r).collect::<Vec<_>>())?,
             tokens: random.output(rows)?,
             controls,
         })
@@ -174,21 +174,21 @@ impl<T: Float> Data for Penalise<T> {
         penalise::run(stream, schedule, seen, penalties, self.logits.buffer.view_mut(self.dims)?)
     }
 
-    fn outputs(&self) -> Vec<Vec<f64>> {
-        vec![widened(&self.logits.buffer)]
+    fn outputs(&self) -> Result<Vec<Vec<f64>>, KernelError> {
+        Ok(vec![widened(&self.logits.buffer)?])
     }
 
-    fn reference(&self) -> Vec<Vec<f64>> {
+    fn reference(&self) -> Result<Vec<Vec<f64>>, KernelError> {
         let mut logits = self.logits.before();
-        let penalties = widened(&self.penalties);
-        for (r, seen) in held(&self.seen).chunks_exact(self.n_seen).enumerate() {
+        let penalties = widened(&self.penalties)?;
+        for (r, seen) in values(&self.seen)?.chunks_exact(self.n_seen).enumerate() {
             let row = &mut logits[r * self.dims[1]..(r + 1) * self.dims[1]];
             for token in seen.iter().filter_map(|&t| usize::try_from(t).ok()).filter(|&t| t < self.dims[1]) {
                 let x = row[token];
                 row[token] = if x < 0.0 { x * penalties[r] } else { x / penalties[r] };
             }
         }
-        vec![logits]
+        Ok(vec![logits])
     }
 }
 
@@ -214,8 +214,8 @@ fn penalty<T: Float>(params: &CaseParams) -> Result<Box<dyn Case>, KernelError> 
         Ok(Penalise {
             dims: [rows, length],
             n_seen,
-            seen: random.place(&seen)?,
-            penalties: random.place(&(0..rows).map(|r| 0.8 + 0.3 * r as f32).collect::<Vec<_>>())?,
+            seen: random.upload(&seen)?,
+            penalties: random.upload(&(0..rows).map(|r| 0.8 + 0.3 * r as f32).collect::<Vec<_>>())?,
             logits: random.updated::<T>(rows * length)?,
         })
     })
