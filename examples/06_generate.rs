@@ -8,7 +8,7 @@ use tilewright_executor::args::DeviceKind;
 use tilewright_executor::config::ModelConfig;
 use tilewright_executor::generate::{Generator, Request};
 use tilewright_executor::kv_cache::KvLayout;
-use tilewright_executor::model::{self, LoadOptions};
+use tilewright_executor::model::{self, LoadOptions, StepMode};
 use tilewright_executor::sampler::SamplingParams;
 use tilewright_executor::tokenizer::{SpecialTokens, Tokenizer};
 use tilewright_executor::weights::Weights;
@@ -19,7 +19,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (config, weights) = (ModelConfig::load(&source)?, Weights::open(&source)?);
     let tokenizer = Tokenizer::load(&source)?;
     let kv_layout = KvLayout::new(&config, 2, 16);
-    let options = LoadOptions { device: DeviceKind::Cpu, n_threads: None, kv_layout, n_kv_pages: 8 };
+    let options = LoadOptions {
+        device: DeviceKind::Cpu,
+        n_threads: None,
+        kv_layout,
+        n_kv_pages: 8,
+        steps: StepMode::Replay,
+    };
     let mut forward = model::load(&config, &weights, &options)?;
 
     let prompts = ["128+345=", "999+1=", "7+8="];

@@ -94,7 +94,7 @@ pub(crate) struct Verify {
     /// Element type; without it, the first that the kernel supports
     #[arg(long)]
     pub dtype: Option<String>,
-    /// Device whose configurations to check: cpu, sim or sim:ARCH
+    /// Device whose configurations to check: cpu, sim, sim:ARCH or cuda:N
     #[arg(long, default_value = "sim")]
     pub device: String,
     /// Most configurations per kernel; more are sampled, the corners of the space first
@@ -109,8 +109,20 @@ pub(crate) enum DeviceKind {
     Cpu,
     /// A simulated GPU.
     Sim,
-    /// A CUDA device.
-    Cuda,
+    /// The CUDA device of this number.
+    Cuda(u32),
+}
+
+const DEVICES: &str = "possible values: cpu, sim, sim:ARCH, cuda, cuda:N";
+
+impl std::fmt::Display for DeviceKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Cpu => f.write_str("cpu"),
+            Self::Sim => f.write_str("sim"),
+            Self::Cuda(n) => write!(f, "cuda:{n}"),
+        }
+    }
 }
 
 impl std::str::FromStr for DeviceKind {
@@ -120,9 +132,9 @@ impl std::str::FromStr for DeviceKind {
         match text.split_once(':').unwrap_or((text, "")) {
             ("cpu", "") => Ok(Self::Cpu),
             ("sim", _) => Ok(Self::Sim),
-            ("cuda", "") => Ok(Self::Cuda),
-            ("cuda", n) if n.parse::<u32>().is_ok() => Ok(Self::Cuda),
-            _ => Err("possible values: cpu, sim, sim:ARCH, cuda, cuda:N".to_owned()),
+            ("cuda", "") => Ok(Self::Cuda(0)),
+            ("cuda", n) => n.parse().map(Self::Cuda).map_err(|_| DEVICES.to_owned()),
+            _ => Err(DEVICES.to_owned()),
         }
     }
 }

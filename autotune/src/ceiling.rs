@@ -1,8 +1,8 @@
 //! What the device can do at most, measured, and how near a time comes to it.
 //!
 //! The roofline of a kernel is the larger of its operations over the FMA ceiling and its bytes over the memory ceiling.
-//! Both ceilings are measured on the machine in the same process, with the worker pool and the instructions that kernels use, never
-//! taken from a data sheet. [`ReadCeiling`] measures the memory's in turn with a kernel, where the ratio itself is the result.
+//! Both ceilings of a CPU are measured on the machine in the same process, with the worker pool and the instructions that kernels use;
+//! of a GPU the memory's is measured, and the arithmetic's follows from its clocks. [`ReadCeiling`] measures the memory's in turn with a kernel, where the ratio itself is the result.
 
 use std::fmt;
 use std::hint::black_box;
@@ -11,6 +11,9 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 use tilewright_codegen::cpu::micro::ceiling::{multiply_adds, read_once};
+use tilewright_runtime::cuda::context::Fill;
+use tilewright_runtime::cuda::stream::CudaStream;
+use tilewright_runtime::error::CudaError;
 use tilewright_runtime::{Buffer, Device, RuntimeError};
 
 /// Measured limits of the device, all threads together.
@@ -86,6 +89,31 @@ pub fn measure_cpu(device: &Device) -> Result<Ceilings, RuntimeError> {
     let mut memory = ReadCeiling::new(device)?;
     let bytes_per_s = (0..40).map(|_| memory.pass()).fold(0.0, f64::max);
     Ok(Ceilings { flops_per_s, bytes_per_s })
+}
+
+/// The ceilings of a CUDA device: memory by copies of a quarter of a gigabyte within it, timed by events; multiply-adds by its clocks, a
+/// warp's per quarter of a multiprocessor and cycle, since no kernel of ours measures them.
+///
+/// # Errors
+/// If the memory cannot be had, or what the driver says.
+pub fn measure_gpu(stream: &CudaStream) -> Result<Ceilings, CudaError> {
+    const BYTES: usize = 256 << 20;
+    let context = stream.context();
+    let info = context.info();
+    let (from, mut to) = (context.allocate(BYTES, Fill::Zero)?, context.allocate(BYTES, Fill::Zero)?);
+    let mut fastest_us = f64::INFINITY;
+    for _ in 0..10 {
+        let start = stream.record()?;
+        stream.copy((&from, 0), (&mut to, 0), BYTES)?;
+        let end = stream.record()?;
+        end.synchronize()?;
+        fastest_us = fastest_us.min(end.us_since(&start)?);
+    }
+    Ok(Ceilings {
+        flops_per_s: 2e3 * 128.0 * f64::from(info.n_sms) * f64::from(info.clock_khz.max(1)),
+        // Read once, written once.
+        bytes_per_s: 2.0 * BYTES as f64 / (fastest_us.max(1e-3) * 1e-6),
+    })
 }
 
 /// Multiply-adds per second, two operations each, of one pass of about 10 ms on every thread.

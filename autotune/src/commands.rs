@@ -7,14 +7,16 @@ use std::io::Write;
 
 use anyhow::{Context as _, Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
-use tilewright_autotune::ceiling::Ceilings;
-use tilewright_autotune::fingerprint::Fingerprint;
+use tilewright_autotune::ceiling::{Ceilings, measure_gpu};
+use tilewright_autotune::fingerprint::{Fingerprint, Gpu};
+use tilewright_autotune::kernels::families_on;
 use tilewright_autotune::library::{Library, user_folder};
 use tilewright_autotune::measure::{Clock, MeasureConfig};
 use tilewright_autotune::problem::{Bucket, Family};
 use tilewright_autotune::record::{Record, RecordFile, store};
 use tilewright_autotune::report;
 use tilewright_autotune::tune::{Event, Outcome, TuneConfig, tune};
+use tilewright_runtime::Device;
 
 use crate::args::{Args, Command, DeviceKind, Show, Tune};
 use crate::{doctor, resolve, verify};
@@ -65,13 +67,31 @@ fn list(cx: &Context<'_>, out: &mut dyn Write) -> Result<()> {
 }
 
 fn show_records(show: &Show, cx: &Context<'_>, out: &mut dyn Write) -> Result<()> {
-    let device = match show.device {
-        DeviceKind::Cpu => &cx.device,
-        DeviceKind::Sim | DeviceKind::Cuda => {
-            writeln!(out, "no schedule has been recorded on a GPU; the default schedules for GPUs serve")?;
-            return Ok(());
+    match show.device {
+        DeviceKind::Cpu => show_of(show, cx, out),
+        DeviceKind::Sim => {
+            writeln!(out, "nothing is recorded on a simulated GPU; the default schedules for GPUs serve")?;
+            Ok(())
         }
-    };
+        DeviceKind::Cuda(ordinal) => on_gpu(ordinal, cx, |cx| show_of(show, cx, out)),
+    }
+}
+
+/// Runs a command with a CUDA device in the place of the processor.
+fn on_gpu(ordinal: u32, cx: &Context<'_>, run: impl FnOnce(&Context<'_>) -> Result<()>) -> Result<()> {
+    let device = Device::cuda(ordinal).with_context(|| format!("device cuda:{ordinal} cannot be used"))?;
+    let stream = device.cuda_stream().context("a CUDA device should have a stream")?;
+    let fingerprint = Gpu::of(stream.context().info())?;
+    run(&Context {
+        families: &families_on(&device),
+        device: Fingerprint::Gpu(fingerprint),
+        clock: cx.clock,
+        measure_ceilings: &|| Ok(measure_gpu(stream)?),
+    })
+}
+
+fn show_of(show: &Show, cx: &Context<'_>, out: &mut dyn Write) -> Result<()> {
+    let device = &cx.device;
     writeln!(out, "device: {}", device.describe())?;
     let Some(class) = device.class() else {
         writeln!(
@@ -106,15 +126,18 @@ fn tune_all(args: &Tune, cx: &Context<'_>, out: &mut dyn Write) -> Result<()> {
     if args.kernel == "all" && args.shape.is_some() {
         bail!("--shape needs one kernel: kernels differ in the names of their extents");
     }
-    let device = match args.device {
-        DeviceKind::Cpu => &cx.device,
+    match args.device {
+        DeviceKind::Cpu => tune_on(args, cx, out),
         DeviceKind::Sim => bail!(
             "a simulated GPU measures nothing: it executes the GPU's code on the CPU; `autotune verify` checks configurations on it"
         ),
-        DeviceKind::Cuda => {
-            bail!("schedules are not timed on CUDA devices yet; the default schedules for GPUs serve")
-        }
-    };
+        DeviceKind::Cuda(ordinal) => on_gpu(ordinal, cx, |cx| tune_on(args, cx, out)),
+    }
+}
+
+/// Tunes on the device of `cx`.
+fn tune_on(args: &Tune, cx: &Context<'_>, out: &mut dyn Write) -> Result<()> {
+    let device = &cx.device;
     let mut jobs = Vec::new();
     for family in resolve::families(cx.families, &args.kernel)? {
         match resolve::buckets(family, args) {
@@ -134,7 +157,17 @@ fn tune_all(args: &Tune, cx: &Context<'_>, out: &mut dyn Write) -> Result<()> {
     writeln!(out, "device: {}", device.describe())?;
     let ceilings = (cx.measure_ceilings)()?;
     let (gflops, gbytes) = (ceilings.flops_per_s / 1e9, ceilings.bytes_per_s / 1e9);
-    writeln!(out, "measured ceilings: {gflops:.0} GFLOP/s f32 FMA, {gbytes:.1} GB/s memory read")?;
+    match device {
+        Fingerprint::Cpu(_) => {
+            writeln!(out, "measured ceilings: {gflops:.0} GFLOP/s f32 FMA, {gbytes:.1} GB/s memory read")?;
+        }
+        Fingerprint::Gpu(_) => {
+            writeln!(
+                out,
+                "ceilings: {gbytes:.1} GB/s copied, measured; {gflops:.0} GFLOP/s f32 FMA by the clocks"
+            )?;
+        }
+    }
 
     let mut failed = 0;
     for (i, (family, bucket)) in jobs.iter().enumerate() {
@@ -248,7 +281,8 @@ fn command_text(args: &Tune, kernel: &str, bucket: &Bucket) -> String {
         text.push_str(&format!(" --option {name}={value}"));
     }
     let (search, seed, budget) = (args.search.strategy().name(), args.seed, args.budget);
-    text.push_str(&format!(" --device cpu --budget {budget} --search {search} --seed {seed}"));
+    let device = args.device;
+    text.push_str(&format!(" --device {device} --budget {budget} --search {search} --seed {seed}"));
     if let Some(n) = args.max_candidates {
         text.push_str(&format!(" --max-candidates {n}"));
     }

@@ -126,7 +126,8 @@ fn mistakes_are_named_with_a_suggestion() {
         (&["tune", "all", "--shape", "m=1,n=1"], "--shape needs one kernel"),
         (&["tune", "bowl", "--device", "gpu"], "possible values: cpu"),
         (&["tune", "bowl", "--device", "sim"], "a simulated GPU measures nothing"),
-        (&["tune", "bowl", "--device", "cuda:0"], "not timed on CUDA devices yet"),
+        (&["tune", "bowl", "--device", "cuda:4096"], "device cuda:4096 cannot be used"),
+        (&["show", "--device", "cuda:4096"], "device cuda:4096 cannot be used"),
         (&["verify", "softmux"], "did you mean `softmax`?"),
         (&["verify", "softmax", "--device", "abacus"], "unknown device `abacus`"),
         (&["verify", "softmax", "--device", "cpu", "--dtype", "f23"], "no dtype `f23`"),
@@ -141,7 +142,7 @@ fn mistakes_are_named_with_a_suggestion() {
 
 #[test]
 fn a_device_that_cannot_be_identified_is_measured_but_not_recorded() {
-    let Fingerprint::Cpu(mut cpu) = device();
+    let Fingerprint::Cpu(mut cpu) = device() else { panic!("the synthetic device is a processor") };
     cpu.vendor.clear();
     let unknown = Fingerprint::Cpu(cpu);
     let (_, result) = run_on(unknown.clone(), bowl, &["tune", "bowl"]);

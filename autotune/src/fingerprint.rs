@@ -4,9 +4,16 @@
 //! Model name, features and caches are kept for the reader. A processor that cannot be identified has no class, and so
 //! never uses a record of another.
 
+mod gpu;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use tilewright_codegen::schedule::TargetKind;
+use tilewright_runtime::Device;
+use tilewright_runtime::error::CudaError;
+
+pub use gpu::Gpu;
 
 /// The device of a record. One variant per kind of target.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -14,6 +21,8 @@ use serde::{Deserialize, Serialize};
 pub enum Fingerprint {
     /// A processor.
     Cpu(Cpu),
+    /// A CUDA device.
+    Gpu(Gpu),
 }
 
 /// What identifies a processor.
@@ -67,19 +76,19 @@ impl Fingerprint {
     /// The processor that this process runs on, with as many threads as the system lets it use.
     #[must_use]
     pub fn host_cpu() -> Self {
-        let cpuinfo = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-        let identity = x86_identity().or_else(|| arm_identity(&cpuinfo)).unwrap_or_default();
-        let (isa, features) = detect_isa();
-        Self::Cpu(Cpu {
-            model_name: identity.model_name,
-            vendor: identity.vendor,
-            family: identity.family,
-            model: identity.model,
-            threads: std::thread::available_parallelism().map_or(1, usize::from),
-            isa,
-            features,
-            caches_bytes: sysfs_caches(),
-        })
+        Self::Cpu(Cpu::host())
+    }
+
+    /// The fingerprint of a device; `None` for a simulated GPU, on which nothing is measured.
+    ///
+    /// # Errors
+    /// As [`Gpu::of`].
+    pub fn of(device: &Device) -> Result<Option<Self>, CudaError> {
+        match (device.kind(), device.cuda_stream()) {
+            (TargetKind::Cpu, _) => Ok(Some(Self::host_cpu())),
+            (TargetKind::Gpu, Some(stream)) => Ok(Some(Self::Gpu(Gpu::of(stream.context().info())?))),
+            (TargetKind::Gpu, None) => Ok(None),
+        }
     }
 
     /// Name of the device class, fit for a folder name; `None` when the device could not be identified.
@@ -91,6 +100,7 @@ impl Fingerprint {
                 let Cpu { vendor, family, model, threads, isa, .. } = cpu;
                 Some(format!("cpu-{vendor}-{family}-{model}-{}-{threads}t", isa.name()))
             }
+            Self::Gpu(gpu) => gpu.class(),
         }
     }
 
@@ -103,6 +113,27 @@ impl Fingerprint {
                 let class = self.class().unwrap_or_else(|| "no device class".to_owned());
                 format!("{name}, {} threads, {} ({class})", cpu.threads, cpu.isa.name())
             }
+            Self::Gpu(gpu) => gpu.describe(),
+        }
+    }
+}
+
+impl Cpu {
+    /// The processor that this process runs on, with as many threads as the system lets it use.
+    #[must_use]
+    pub fn host() -> Self {
+        let cpuinfo = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+        let identity = x86_identity().or_else(|| arm_identity(&cpuinfo)).unwrap_or_default();
+        let (isa, features) = detect_isa();
+        Self {
+            model_name: identity.model_name,
+            vendor: identity.vendor,
+            family: identity.family,
+            model: identity.model,
+            threads: std::thread::available_parallelism().map_or(1, usize::from),
+            isa,
+            features,
+            caches_bytes: sysfs_caches(),
         }
     }
 }
@@ -270,7 +301,7 @@ mod tests {
 
     #[test]
     fn an_unidentified_processor_has_no_class() {
-        let Fingerprint::Cpu(mut cpu) = Fingerprint::host_cpu();
+        let mut cpu = Cpu::host();
         cpu.vendor.clear();
         assert_eq!(Fingerprint::Cpu(cpu).class(), None);
     }

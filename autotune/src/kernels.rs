@@ -6,14 +6,18 @@
 //! that is decided when a candidate is prepared. CPUs and GPUs have spaces of their own: [`free_space`] and [`complete`] are told
 //! which kind of device is meant.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 
 use tilewright_codegen::kernel::Kernel;
 use tilewright_codegen::schedule::{Schedule, Space, TargetKind, Tuning};
 use tilewright_kernels::cases::{Case, CaseParams};
 use tilewright_kernels::registry::{self, Entry};
+use tilewright_runtime::cache::DiskCache;
+use tilewright_runtime::gpu::variant::Variant;
 use tilewright_runtime::{Device, Stream};
 
+use crate::ahead::Ahead;
+use crate::measure::DeviceTimer;
 use crate::problem::{Bucket, Candidate, Check, Family, Invalid, Problem, Subject};
 
 /// Dimensions that a problem fixes in every kernel that has them.
@@ -55,12 +59,25 @@ pub fn families() -> Vec<Box<dyn Family>> {
     families_for(TargetKind::Cpu)
 }
 
-/// Every kernel that can be tuned on a kind of device, in the order of the registry.
+/// Every kernel that can be tuned on a kind of device, in the order of the registry; its problems run on the CPU.
 #[must_use]
 pub fn families_for(kind: TargetKind) -> Vec<Box<dyn Family>> {
+    families_of(kind, None)
+}
+
+/// Every kernel that can be tuned on a device, in the order of the registry.
+#[must_use]
+pub fn families_on(device: &Device) -> Vec<Box<dyn Family>> {
+    families_of(device.kind(), Some(device))
+}
+
+fn families_of(kind: TargetKind, device: Option<&Device>) -> Vec<Box<dyn Family>> {
     registry::all()
         .iter()
-        .filter_map(|entry| Some(Box::new(Registered::new(entry, kind)?) as Box<dyn Family>))
+        .filter_map(|entry| {
+            let registered = Registered { device: device.cloned(), ..Registered::new(entry, kind)? };
+            Some(Box::new(registered) as Box<dyn Family>)
+        })
         .collect()
 }
 
@@ -68,6 +85,8 @@ pub fn families_for(kind: TargetKind) -> Vec<Box<dyn Family>> {
 struct Registered {
     entry: &'static Entry,
     kind: TargetKind,
+    /// Where problems run; `None` is the CPU.
+    device: Option<Device>,
     source_hash: u64,
     space: Space,
 }
@@ -78,7 +97,7 @@ impl Registered {
         let case = entry.case(&CaseParams::new(entry.dtypes.first()?, smallest)).ok()?;
         let space = free_space(case.kernel(), kind);
         let source_hash = case.kernel().tuning(kind).source_hash;
-        (!space.knobs.is_empty()).then_some(Self { entry, kind, source_hash, space })
+        (!space.knobs.is_empty()).then_some(Self { entry, kind, device: None, source_hash, space })
     }
 
     fn bucket_of(&self, dtype: &str, shape: &[usize]) -> Bucket {
@@ -116,7 +135,12 @@ impl Family for Registered {
     }
 
     fn buckets(&self) -> Vec<Bucket> {
-        let dtypes = ["f32", "f32_bf16"].into_iter().filter(|d| self.entry.dtypes.contains(d));
+        // What models run in: a GPU multiplies 16 bits by 16 bits.
+        let dtypes = match self.kind {
+            TargetKind::Cpu => ["f32", "f32_bf16"],
+            TargetKind::Gpu => ["f32", "bf16"],
+        };
+        let dtypes = dtypes.into_iter().filter(|d| self.entry.dtypes.contains(d));
         dtypes
             .flat_map(|dtype| self.entry.tune_shapes.iter().map(move |shape| self.bucket_of(dtype, shape)))
             .collect()
@@ -136,8 +160,13 @@ impl Family for Registered {
         let mut params = CaseParams::new(&bucket.dtype, &shape);
         params.options.clone_from(&bucket.options);
         params.seed = seed;
+        params.device.clone_from(&self.device);
         let mut case = self.entry.case(&params).map_err(|e| e.to_string())?;
-        if self.entry.name.starts_with("matvec") || self.entry.name == "attention_decode" {
+        let device = self.device.clone().unwrap_or_else(|| Device::cpu(0));
+        let timer = DeviceTimer::new(&device).map_err(|e| e.to_string())?;
+        let is_cold = self.entry.name.starts_with("matvec") || self.entry.name == "attention_decode";
+        // A GPU's cache is flushed before each execution.
+        if is_cold && timer.is_none() {
             // A decode step never finds its weights, nor the keys and values of a layer, in the cache.
             params.copies = (COLD_BYTES / case.bytes()).ceil().clamp(1.0, 64.0) as usize;
             case = self.entry.case(&params).map_err(|e| e.to_string())?;
@@ -154,7 +183,9 @@ impl Family for Registered {
             tuning,
             kind: self.kind,
             case: RefCell::new(case),
-            stream: Device::cpu(0).stream(),
+            stream: device.stream(),
+            timer,
+            ahead: OnceCell::new(),
         }))
     }
 }
@@ -171,6 +202,10 @@ struct Opened {
     kind: TargetKind,
     case: RefCell<Box<dyn Case>>,
     stream: Stream,
+    /// On CUDA devices.
+    timer: Option<DeviceTimer>,
+    /// Threads that compile, once there is something to compile.
+    ahead: OnceCell<Ahead>,
 }
 
 impl Problem for Opened {
@@ -194,10 +229,32 @@ impl Problem for Opened {
         self.bytes
     }
 
+    fn compile_ahead(&self, schedule: &Schedule) {
+        let schedule = complete(&self.kernel, self.kind, schedule);
+        let Some(stream) = self.stream.device().cuda_stream() else { return };
+        // Without the disk cache there is nowhere to leave the code.
+        if !(self.tuning.knobs.legal)(&schedule) || DiskCache::from_env().is_none() {
+            return;
+        }
+        let arch = stream.context().arch();
+        for (i, facts) in self.stream.launched_facts(self.kernel.id).into_iter().enumerate() {
+            let (kernel, schedule) = (self.kernel.clone(), schedule.clone());
+            let name = format!("{schedule} {i}");
+            self.ahead.get_or_init(Ahead::new).push(name, move || {
+                // What is wrong with it is said when it is tried.
+                drop(Variant::new(&kernel, &schedule, arch, &facts));
+            });
+        }
+    }
+
     fn prepare<'a>(&'a self, schedule: &Schedule) -> Result<Box<dyn Candidate + 'a>, Invalid> {
         let schedule = complete(&self.kernel, self.kind, schedule);
         if !(self.tuning.knobs.legal)(&schedule) {
             return Err(Invalid::Specialise("not a legal point at this shape".to_owned()));
+        }
+        if let Some(ahead) = self.ahead.get() {
+            let n = self.stream.launched_facts(self.kernel.id).len();
+            (0..n).for_each(|i| ahead.wait(&format!("{schedule} {i}")));
         }
         self.kernel.specialise(&schedule).map_err(|e| Invalid::Specialise(e.to_string()))?;
         Ok(Box::new(Scheduled { problem: self, schedule }))
@@ -210,6 +267,13 @@ struct Scheduled<'a> {
     schedule: Schedule,
 }
 
+impl Scheduled<'_> {
+    fn launch(&self) -> Result<(), Invalid> {
+        let ran = self.problem.case.borrow_mut().run(&self.problem.stream, &self.schedule);
+        ran.map_err(|e| Invalid::Run(e.to_string()))
+    }
+}
+
 impl Candidate for Scheduled<'_> {
     fn check(&mut self) -> Result<Check, Invalid> {
         let report = self.problem.case.borrow_mut().check(&self.problem.stream, &self.schedule);
@@ -218,8 +282,14 @@ impl Candidate for Scheduled<'_> {
     }
 
     fn run(&mut self) -> Result<(), Invalid> {
-        let ran = self.problem.case.borrow_mut().run(&self.problem.stream, &self.schedule);
-        ran.map_err(|e| Invalid::Run(e.to_string()))
+        self.launch()?;
+        // A GPU has only been asked.
+        self.problem.stream.device().synchronize().map_err(|e| Invalid::Run(e.to_string()))
+    }
+
+    fn device_seconds(&mut self, repeats: usize) -> Option<Result<f64, Invalid>> {
+        let timer = self.problem.timer.as_ref()?;
+        Some(timer.seconds(repeats, &mut || self.launch()))
     }
 }
 

@@ -5,6 +5,7 @@
 //! provenance, [`Library`](library::Library) finds it again for whoever launches the kernel. Nothing here tunes unless asked:
 //! a lookup that finds no record answers with the reason why the default schedule serves.
 
+pub mod ahead;
 pub mod ceiling;
 mod error;
 pub mod fingerprint;

@@ -11,14 +11,14 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use tilewright_autotune::ceiling::measure_cpu;
-use tilewright_autotune::fingerprint::Fingerprint;
+use tilewright_autotune::fingerprint::{Cpu, Fingerprint};
 use tilewright_autotune::kernels::families;
 use tilewright_autotune::measure::WallClock;
 use tilewright_runtime::Device;
 
 fn main() -> ExitCode {
     let args = args::Args::parse();
-    let Fingerprint::Cpu(cpu) = Fingerprint::host_cpu();
+    let cpu = Cpu::host();
     let device = Device::cpu(cpu.threads);
     let context = commands::Context {
         families: &families(),

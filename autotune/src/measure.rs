@@ -7,10 +7,12 @@
 
 mod clock;
 mod contest;
+mod device_time;
 pub mod stats;
 
 pub use clock::{Clock, WallClock};
 pub use contest::{Entrant, contest, prepare};
+pub use device_time::DeviceTimer;
 
 /// How carefully candidates are timed.
 #[derive(Clone, Copy, PartialEq, Debug)]

@@ -120,6 +120,9 @@ pub trait Problem {
     /// Bytes that one execution must at least read and write.
     fn bytes(&self) -> f64;
 
+    /// Told what will be prepared next, so that other threads can compile it. Nothing need happen.
+    fn compile_ahead(&self, _schedule: &Schedule) {}
+
     /// Specialises the kernel at `schedule` and allocates what it needs.
     ///
     /// # Errors
@@ -140,6 +143,11 @@ pub trait Candidate {
     /// # Errors
     /// If the launch fails.
     fn run(&mut self) -> Result<(), Invalid>;
+
+    /// Seconds of one execution by the device's own clock, from `repeats` of them; `None` where [`Candidate::run`] is to be timed.
+    fn device_seconds(&mut self, _repeats: usize) -> Option<Result<f64, Invalid>> {
+        None
+    }
 }
 
 /// A kernel of the registry before a bucket has been chosen: what `autotune list` shows and `tune KERNEL` opens.

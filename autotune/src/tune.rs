@@ -10,6 +10,8 @@
 //! The leaders join every batch, so a comparison never spans two moments. The default schedule is always tried first and
 //! always in the run-off: a record says how much it gained.
 
+use std::collections::VecDeque;
+
 use tilewright_codegen::schedule::Schedule;
 
 use crate::measure::{Clock, Entrant, MeasureConfig, contest, prepare, stats};
@@ -172,6 +174,7 @@ pub fn tune(
         most: config.max_candidates.unwrap_or(usize::MAX).min(subject.space.grid_len()).max(1),
         trials: Vec::new(),
         alive: Vec::new(),
+        ahead: VecDeque::new(),
     };
     let stop = search.explore(&default, observe);
     let winner = search.run_off(observe).ok_or_else(|| no_valid(problem, &search.trials))?;
@@ -207,6 +210,8 @@ struct Search<'p> {
     trials: Vec<Trial>,
     /// The leaders and the default, prepared; fastest first.
     alive: Vec<Entrant<'p>>,
+    /// What the searcher gave and nobody has tried: it is being compiled.
+    ahead: VecDeque<Schedule>,
 }
 
 impl Search<'_> {
@@ -226,7 +231,7 @@ impl Search<'_> {
             } else if self.clock.now() >= self.search_deadline_s {
                 Some(Stop::Budget)
             } else {
-                match searcher.next_point(self.problem.subject().space) {
+                match self.next_point(&mut searcher) {
                     None => Some(Stop::SpaceCovered),
                     Some(schedule) if schedule == *default => None,
                     Some(schedule) => {
@@ -244,6 +249,19 @@ impl Search<'_> {
                 return stop;
             }
         }
+    }
+
+    /// The next point of the searcher, with those after it on their way: two batches, so that one compiles while one is timed.
+    fn next_point(&mut self, searcher: &mut Searcher) -> Option<Schedule> {
+        let room = self.most.saturating_sub(self.trials.len());
+        let wanted = (2 * self.config.measure.batch).clamp(1, room.max(1));
+        while self.ahead.len() < wanted
+            && let Some(schedule) = searcher.next_point(self.problem.subject().space)
+        {
+            self.problem.compile_ahead(&schedule);
+            self.ahead.push_back(schedule);
+        }
+        self.ahead.pop_front()
     }
 
     fn try_schedule(&mut self, schedule: Schedule, observe: &mut dyn FnMut(Event<'_>)) {

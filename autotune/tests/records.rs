@@ -279,7 +279,7 @@ fn lookup_takes_the_exact_bucket_then_the_nearest_then_none() {
 #[test]
 fn lookup_says_why_the_default_serves() {
     let root = tempfile::tempdir().expect("folder should be made");
-    let Fingerprint::Cpu(cpu) = device();
+    let Fingerprint::Cpu(cpu) = device() else { panic!("the synthetic device is a processor") };
     let nothing = lookup(root.path(), &bucket(128), &device());
     assert_eq!(nothing.to_string(), format!("default schedule: no record for device class {CLASS}"));
 

@@ -36,7 +36,7 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
-pub use generate::{Generated, finish, generate};
+pub use generate::{Generated, finish, generate, generate_observed};
 pub use params::ParamSlot;
 pub use reduce::{partials_scratch, reduce_scratch};
 pub use writer::write;

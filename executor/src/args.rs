@@ -60,6 +60,9 @@ pub struct ModelArgs {
     /// Tokens that the KV cache holds, all sequences together; by default what the work needs
     #[arg(long, value_name = "N", value_parser = positive)]
     pub context: Option<usize>,
+    /// Launch the kernels of a decode step on a GPU one by one instead of replaying a graph
+    #[arg(long)]
+    pub no_graphs: bool,
     /// Tokens per page of the KV cache
     #[arg(long, value_name = "N", value_parser = positive, default_value_t = 128)]
     pub page_size: usize,

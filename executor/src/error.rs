@@ -5,6 +5,8 @@
 
 use std::path::PathBuf;
 
+use crate::memory::human_bytes;
+
 /// A failure of the executor that the user can act on.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -243,6 +245,29 @@ pub enum Error {
         /// What to do.
         hint: &'static str,
     },
+    /// The plan needs more memory than the device has free.
+    #[error(
+        "device {device} has {} free of {}, and the model needs {}: {} of weights, {} of KV cache, {} of activations for \
+         passes of {pass_tokens} tokens; lower --context or --max-new-tokens, free memory of the device, or choose a smaller model",
+        human_bytes(*free_bytes), human_bytes(*total_bytes), human_bytes(weight_bytes + kv_bytes + activation_bytes),
+        human_bytes(*weight_bytes), human_bytes(*kv_bytes), human_bytes(*activation_bytes)
+    )]
+    DeviceMemory {
+        /// The device's name.
+        device: String,
+        /// Bytes of all tensors.
+        weight_bytes: u64,
+        /// Bytes of all pages.
+        kv_bytes: u64,
+        /// Bytes of activations.
+        activation_bytes: u64,
+        /// Tokens of a pass that activations are counted for.
+        pass_tokens: usize,
+        /// Free memory of the device.
+        free_bytes: u64,
+        /// All of it.
+        total_bytes: u64,
+    },
     /// A token id is not in the vocabulary.
     #[error(
         "prompt {prompt_idx}, position {position}: token id {token} is outside the vocabulary of {vocab_size}"
@@ -278,6 +303,12 @@ pub enum Error {
     /// The device failed while running the model.
     #[error("the forward pass failed")]
     Forward(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl From<tilewright_runtime::RuntimeError> for Error {
+    fn from(error: tilewright_runtime::RuntimeError) -> Self {
+        Self::Forward(Box::new(error))
+    }
 }
 
 /// The executor's result.

@@ -5,6 +5,7 @@
 
 use crate::error::Result;
 use crate::kv_cache::{KvCache, KvLayout, SeqId};
+use crate::sampler::Draw;
 
 /// Consecutive tokens of one sequence.
 ///
@@ -78,8 +79,34 @@ pub trait Forward {
     /// [`crate::error::Error::Forward`] where the device fails.
     fn decode(&mut self, kv: &KvCache, batch: &[Step], logits: &mut [f32]) -> Result<()>;
 
+    /// As [`Forward::prefill`] with the last logits of each chunk, from which the device itself picks a token by the chunk's draw:
+    /// only ids come back. `None`, and nothing has run, where tokens are picked on the host.
+    ///
+    /// # Errors
+    /// [`crate::error::Error::BadLogits`] for logits that nothing can be picked from; else as [`Forward::prefill`].
+    fn prefill_and_pick(
+        &mut self,
+        kv: &KvCache,
+        batch: &[Chunk<'_>],
+        draws: &[Draw<'_>],
+    ) -> Result<Option<Vec<u32>>>;
+
+    /// As [`Forward::decode`], with the tokens picked on the device as by [`Forward::prefill_and_pick`].
+    ///
+    /// # Errors
+    /// As there.
+    fn decode_and_pick(
+        &mut self,
+        kv: &KvCache,
+        batch: &[Step],
+        draws: &[Draw<'_>],
+    ) -> Result<Option<Vec<u32>>>;
+
     /// Bytes of activations and scratch, beside weights and KV pages.
     fn workspace_bytes(&self) -> u64;
+
+    /// Recorded decode steps, each of which one call replays; 0 where steps are launched kernel by kernel.
+    fn n_graphs(&self) -> usize;
 
     /// The kernels that the model runs, in the order of the path.
     fn kernels(&self) -> Vec<KernelInfo>;

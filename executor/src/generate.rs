@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::error::{Error, Result};
 use crate::forward::{Chunk, Forward, ForwardLimits, LogitRows, Step};
 use crate::kv_cache::{KvCache, SeqId};
-use crate::sampler::{Sampler, SamplingParams};
+use crate::sampler::{Draw, Sampler, SamplingParams};
 use crate::stop::StopMatcher;
 use crate::tokenizer::{TextStream, Tokenizer};
 
@@ -203,9 +203,18 @@ impl<'m> Generator<'m> {
                 tokens: &sequence.request.prompt[sequence.n_cached..],
             })
             .collect();
-        let mut logits = vec![0.0; live.len() * vocab_size];
-        self.forward.prefill(&self.kv, &chunks, LogitRows::Last, &mut logits)?;
-        self.pick(&mut live, &logits, on_text)?;
+        // Rows of logits come to the host only where tokens are picked there.
+        let mut logits = Vec::new();
+        let picked = self.forward.prefill_and_pick(&self.kv, &chunks, &draws(&live))?;
+        let tokens = match picked {
+            Some(tokens) => counted(&mut live, tokens),
+            None => {
+                logits = vec![0.0; live.len() * vocab_size];
+                self.forward.prefill(&self.kv, &chunks, LogitRows::Last, &mut logits)?;
+                sampled(&mut live, &logits, vocab_size)?
+            }
+        };
+        self.take(&mut live, &tokens, on_text)?;
         timing.prefill = started.elapsed();
 
         let started = Instant::now();
@@ -221,19 +230,25 @@ impl<'m> Generator<'m> {
                 let token = sequence.tokens[sequence.tokens.len() - 1];
                 steps.push(Step { seq: sequence.seq, position, token });
             }
-            let rows = &mut logits[..live.len() * vocab_size];
-            self.forward.decode(&self.kv, &steps, rows)?;
-            self.pick(&mut live, rows, on_text)?;
+            let picked = self.forward.decode_and_pick(&self.kv, &steps, &draws(&live))?;
+            let tokens = match picked {
+                Some(tokens) => counted(&mut live, tokens),
+                None => {
+                    let rows = &mut logits[..live.len() * vocab_size];
+                    self.forward.decode(&self.kv, &steps, rows)?;
+                    sampled(&mut live, rows, vocab_size)?
+                }
+            };
+            self.take(&mut live, &tokens, on_text)?;
             timing.n_decode_tokens += steps.len();
         }
         timing.decode = started.elapsed();
         Ok(timing)
     }
 
-    /// Picks the next token of each sequence from its row, releases text, and ends those that are done.
-    fn pick(&mut self, live: &mut [&mut Active<'_>], logits: &[f32], on_text: &mut OnText<'_>) -> Result<()> {
-        for (sequence, row) in live.iter_mut().zip(logits.chunks_exact(self.limits.vocab_size)) {
-            let token = sequence.sampler.sample(row)?;
+    /// Takes the next token of each sequence, releases text, and ends those that are done.
+    fn take(&mut self, live: &mut [&mut Active<'_>], tokens: &[u32], on_text: &mut OnText<'_>) -> Result<()> {
+        for (sequence, &token) in live.iter_mut().zip(tokens) {
             sequence.take(token, self.tokenizer, on_text)?;
             if sequence.finish.is_some() && !sequence.keeps_pages {
                 self.kv.free(sequence.seq);
@@ -242,6 +257,24 @@ impl<'m> Generator<'m> {
         }
         Ok(())
     }
+}
+
+/// How the next token of each sequence is picked.
+fn draws<'a>(live: &'a [&mut Active<'_>]) -> Vec<Draw<'a>> {
+    live.iter().map(|sequence| sequence.sampler.draw()).collect()
+}
+
+/// Tokens that the device picked, each counted by its sequence's sampler.
+fn counted(live: &mut [&mut Active<'_>], tokens: Vec<u32>) -> Vec<u32> {
+    live.iter_mut().zip(&tokens).for_each(|(sequence, token)| {
+        sequence.sampler.take(*token);
+    });
+    tokens
+}
+
+/// The next token of each sequence from its row, picked on the host.
+fn sampled(live: &mut [&mut Active<'_>], logits: &[f32], vocab_size: usize) -> Result<Vec<u32>> {
+    live.iter_mut().zip(logits.chunks_exact(vocab_size)).map(|(s, row)| s.sampler.sample(row)).collect()
 }
 
 /// A sequence in the batch.

@@ -21,6 +21,7 @@ pub mod generate;
 pub mod kv_cache;
 pub mod memory;
 pub mod model;
+pub mod progress;
 pub mod sampler;
 pub mod stop;
 

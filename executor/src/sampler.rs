@@ -4,6 +4,8 @@
 //! what the one before it left. Random numbers are a pure function of (seed, sequence, step), so an answer does not
 //! depend on which other sequences share its batch. Probabilities are summed in f64.
 
+use tilewright_kernels::sample::{bits, mix};
+
 use crate::error::{Error, Result};
 
 /// How to pick tokens.
@@ -69,6 +71,19 @@ pub struct Candidate {
     pub logit: f32,
 }
 
+/// What a device needs to pick a sequence's next token; its random bits are [`bits`] of stream and step, as the host's.
+#[derive(Clone, Copy, Debug)]
+pub struct Draw<'a> {
+    /// How to pick.
+    pub params: &'a SamplingParams,
+    /// The sequence's stream of random numbers.
+    pub stream: u64,
+    /// Tokens picked before.
+    pub step: u64,
+    /// Tokens that a repetition penalty makes less likely, each once; none where there is no penalty.
+    pub seen: &'a [u32],
+}
+
 /// One sequence's sampling state.
 #[derive(Clone, Debug)]
 pub struct Sampler {
@@ -76,6 +91,8 @@ pub struct Sampler {
     stream: u64,
     step: u64,
     seen: TokenSet,
+    /// The tokens of `seen` in the order in which they came.
+    seen_tokens: Vec<u32>,
     scratch: Vec<Candidate>,
 }
 
@@ -86,12 +103,22 @@ impl Sampler {
     /// Parameters out of range.
     pub fn new(params: SamplingParams, sequence_idx: u64, prompt: &[u32]) -> Result<Self> {
         params.validate()?;
-        let mut seen = TokenSet::default();
-        if params.repetition_penalty != 1.0 {
-            prompt.iter().for_each(|token| seen.insert(*token));
-        }
         let stream = mix(params.seed ^ mix(sequence_idx));
-        Ok(Self { params, stream, step: 0, seen, scratch: Vec::new() })
+        let mut sampler = Self {
+            params,
+            stream,
+            step: 0,
+            seen: TokenSet::default(),
+            seen_tokens: Vec::new(),
+            scratch: Vec::new(),
+        };
+        prompt.iter().for_each(|token| sampler.see(*token));
+        Ok(sampler)
+    }
+
+    /// What a device needs to pick the next token; hand what it picked to [`Sampler::take`].
+    pub fn draw(&self) -> Draw<'_> {
+        Draw { params: &self.params, stream: self.stream, step: self.step, seen: &self.seen_tokens }
     }
 
     /// The parameters.
@@ -170,16 +197,20 @@ impl Sampler {
     /// Counts `token`, picked elsewhere, as seen.
     pub fn take(&mut self, token: u32) -> u32 {
         self.step += 1;
-        if self.params.repetition_penalty != 1.0 {
-            self.seen.insert(token);
-        }
+        self.see(token);
         token
+    }
+
+    fn see(&mut self, token: u32) {
+        if self.params.repetition_penalty != 1.0 && !self.seen.contains(token) {
+            self.seen.insert(token);
+            self.seen_tokens.push(token);
+        }
     }
 
     /// In [0, 1), 53 bits.
     fn uniform(&self) -> f64 {
-        let bits = mix(self.stream.wrapping_add(mix(self.step)));
-        (bits >> 11) as f64 / (1u64 << 53) as f64
+        (bits(self.stream, self.step) >> 11) as f64 / (1u64 << 53) as f64
     }
 
     fn bad_logits(&self, why: String) -> Error {
@@ -258,14 +289,6 @@ fn keep_top_p(candidates: &mut Vec<Weighted>, top_p: f64) {
 
 fn sort_descending(candidates: &mut [Weighted]) {
     candidates.sort_unstable_by(|a, b| b.weight.total_cmp(&a.weight).then(a.token.cmp(&b.token)));
-}
-
-/// A bijection of 64 bits that spreads every input bit over all output bits (the finaliser of SplitMix64).
-fn mix(x: u64) -> u64 {
-    let x = x.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    x ^ (x >> 31)
 }
 
 /// A set of token ids, one bit each.

@@ -5,6 +5,7 @@ use crate::forward::{
     Ceilings, Chunk, Forward, ForwardLimits, KernelInfo, KernelTime, LogitRows, Profiling, Step,
 };
 use crate::kv_cache::{KvCache, KvLayout};
+use crate::sampler::Draw;
 
 pub(crate) const VOCAB: usize = 257;
 pub(crate) const END: u32 = 256;
@@ -93,7 +94,29 @@ impl Forward for Reverser {
         Ok(())
     }
 
+    fn prefill_and_pick(
+        &mut self,
+        _kv: &KvCache,
+        _batch: &[Chunk<'_>],
+        _draws: &[Draw<'_>],
+    ) -> Result<Option<Vec<u32>>> {
+        Ok(None)
+    }
+
+    fn decode_and_pick(
+        &mut self,
+        _kv: &KvCache,
+        _batch: &[Step],
+        _draws: &[Draw<'_>],
+    ) -> Result<Option<Vec<u32>>> {
+        Ok(None)
+    }
+
     fn workspace_bytes(&self) -> u64 {
+        0
+    }
+
+    fn n_graphs(&self) -> usize {
         0
     }
 

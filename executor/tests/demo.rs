@@ -5,7 +5,7 @@ use tilewright_executor::args::DeviceKind;
 use tilewright_executor::config::ModelConfig;
 use tilewright_executor::generate::{Finish, Generator, Request};
 use tilewright_executor::kv_cache::KvLayout;
-use tilewright_executor::model::{self, LoadOptions};
+use tilewright_executor::model::{self, LoadOptions, StepMode};
 use tilewright_executor::sampler::SamplingParams;
 use tilewright_executor::tokenizer::{SpecialTokens, Tokenizer};
 use tilewright_executor::weights::Weights;
@@ -20,8 +20,13 @@ fn the_demo_model_adds() {
     let weights = Weights::open(&source).expect("the demo's weights should open");
     let tokenizer = Tokenizer::load(&source).expect("the demo's tokenizer should load");
     let kv_layout = KvLayout::new(&config, 2, 16);
-    let options =
-        LoadOptions { device: DeviceKind::Cpu, n_threads: Some(2), kv_layout, n_kv_pages: 2 * BATCH };
+    let options = LoadOptions {
+        device: DeviceKind::Cpu,
+        n_threads: Some(2),
+        kv_layout,
+        n_kv_pages: 2 * BATCH,
+        steps: StepMode::Replay,
+    };
     let mut forward = model::load(&config, &weights, &options).expect("the demo should load");
 
     let text = include_str!("../demo/heldout.json");

@@ -11,6 +11,7 @@ pub(crate) mod norm;
 pub(crate) mod random;
 pub(crate) mod rope;
 pub(crate) mod rows;
+pub(crate) mod sample;
 
 use std::collections::BTreeMap;
 

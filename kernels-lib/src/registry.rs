@@ -3,7 +3,7 @@
 //! The shapes to tune are those of Qwen3-0.6B (hidden 1024, feed-forward 3072, 16 query and 8 key/value heads of 128, vocabulary
 //! 151936, or 32000 as in the benchmarks) and of the demo model, for one token (decode) and for a prompt (prefill).
 
-use crate::cases::{Case, CaseParams, attention, matmul, norm, rope, rows};
+use crate::cases::{Case, CaseParams, attention, matmul, norm, rope, rows, sample};
 use crate::error::KernelError;
 
 /// One kernel of the library.
@@ -308,5 +308,25 @@ static ENTRIES: &[Entry] = &[
         test_shapes: &[&[1, 1, 1], &[7, 129, 5], &[2, 20, 33], &[3, 3000, 64]],
         tune_shapes: &[&[1, 32000, 40], &[1, 151_936, 40]],
         make: rows::top_k_case,
+    },
+    Entry {
+        name: "penalise",
+        summary: "repetition penalty on the logits of tokens seen",
+        dtypes: SINGLES,
+        shape_names: &["rows", "length", "seen"],
+        options: &[],
+        test_shapes: &[&[1, 1, 1], &[7, 129, 33], &[3, 3000, 700]],
+        tune_shapes: &[&[1, 151_936, 1024]],
+        make: sample::penalise_case,
+    },
+    Entry {
+        name: "sample",
+        summary: "the next token of each row of logits",
+        dtypes: SINGLES,
+        shape_names: &["rows", "length"],
+        options: &[("filters", sample::FILTERS)],
+        test_shapes: &[&[1, 1], &[40, 9], &[7, 129], &[3, 2500]],
+        tune_shapes: &[&[1, 32000], &[1, 151_936]],
+        make: sample::sample_case,
     },
 ];

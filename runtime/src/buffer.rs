@@ -2,7 +2,8 @@
 //!
 //! Invariant: a buffer's pointer is aligned for its element type and its `len` elements stay valid while the buffer lives. Owned
 //! memory starts at a multiple of 64 bytes; from a few megabytes on it is on huge pages. The pointer of a buffer on a GPU is an
-//! address there, which the host never reads: values go in and out by copies.
+//! address there, which the host never reads: values go in and out by copies. A simulated GPU is no exception, though its memory
+//! lies on the host.
 
 #![allow(unsafe_code, reason = "owns raw memory that kernels address directly")]
 
@@ -18,8 +19,10 @@ use tilewright_codegen::tensor::{TensorMut, TensorRef, row_major};
 use crate::cpu::pages::{Pages, WORTH_BYTES};
 use crate::cuda::context::{Fill, Memory};
 use crate::cuda::stream::CudaStream;
-use crate::device::Device;
+use crate::device::{Device, Target};
 use crate::error::RuntimeError;
+use crate::gpu::sim::SimDevice;
+use crate::gpu::sim_memory::SimMemory;
 
 /// Alignment of owned memory: a cache line, and a full vector register.
 pub const ALIGN_BYTES: usize = 64;
@@ -32,6 +35,7 @@ enum Storage {
     Owned(Layout),
     Pages { _keep: Pages },
     Lent { _keep_alive: Arc<dyn HostMemory> },
+    Sim { memory: Arc<SimMemory>, device: Device },
     Cuda { memory: Memory, stream: CudaStream },
 }
 
@@ -74,8 +78,17 @@ impl<T: Elem> Buffer<T> {
     /// # Errors
     /// When the device has not as much memory.
     pub fn zeros_on(device: &Device, len: usize) -> Result<Self, RuntimeError> {
-        let Some(stream) = device.cuda_stream() else { return Self::zeros(len) };
         let bytes = len.checked_mul(size_of::<T>()).ok_or(RuntimeError::OutOfMemory { bytes: usize::MAX })?;
+        let stream = match &device.inner.target {
+            Target::Cpu => return Self::zeros(len),
+            Target::Sim(sim) => {
+                let memory = sim.heap().allocate(bytes)?;
+                let ptr = memory.ptr().cast::<T>();
+                let storage = Storage::Sim { memory, device: device.clone() };
+                return Ok(Self { ptr, len, storage, elem: PhantomData });
+            }
+            Target::Cuda(stream, _) => stream,
+        };
         let memory = stream.context().allocate(bytes, Fill::Zero)?;
         let ptr = std::ptr::with_exposed_provenance_mut::<T>(memory.address() as usize);
         let ptr = NonNull::new(ptr).ok_or(RuntimeError::OutOfMemory { bytes })?;
@@ -108,12 +121,20 @@ impl<T: Elem> Buffer<T> {
     /// [`RuntimeError::ViewTooLarge`] unless there are as many; what earlier work on a GPU did wrong.
     pub fn read_at(&self, offset: usize, values: &mut [T]) -> Result<(), RuntimeError> {
         self.check(offset, &[values.len()])?;
-        let Storage::Cuda { memory, stream } = &self.storage else {
+        if self.is_on_host() {
             values.copy_from_slice(&self.as_slice()[offset..offset + values.len()]);
             return Ok(());
-        };
+        }
         let mut bytes = vec![0u8; size_of_val(values)];
-        stream.download(memory, offset * size_of::<T>(), &mut bytes)?;
+        match &self.storage {
+            Storage::Owned(_) | Storage::Pages { .. } | Storage::Lent { .. } => {}
+            Storage::Sim { memory, device } => {
+                simulated(device)?.copy_out(memory, offset * size_of::<T>(), &mut bytes)?;
+            }
+            Storage::Cuda { memory, stream } => {
+                stream.download(memory, offset * size_of::<T>(), &mut bytes)?;
+            }
+        }
         if T::DTYPE == DType::Bool {
             // A kernel gone wrong may have left any byte, and a host `bool` is 0 or 1.
             bytes.iter_mut().for_each(|byte| *byte = u8::from(*byte != 0));
@@ -142,19 +163,38 @@ impl<T: Elem> Buffer<T> {
     /// on a GPU did wrong.
     pub fn write_at(&mut self, offset: usize, values: &[T]) -> Result<(), RuntimeError> {
         self.check(offset, &[values.len()])?;
-        let Storage::Cuda { memory, stream } = &mut self.storage else {
-            self.as_mut_slice()?[offset..offset + values.len()].copy_from_slice(values);
-            return Ok(());
-        };
-        // SAFETY: plain values without padding, as bytes.
-        let bytes = unsafe { std::slice::from_raw_parts(values.as_ptr().cast::<u8>(), size_of_val(values)) };
-        Ok(stream.upload(bytes, memory, offset * size_of::<T>())?)
+        let bytes = as_bytes(values);
+        match &mut self.storage {
+            Storage::Owned(_) | Storage::Pages { .. } | Storage::Lent { .. } => {
+                self.as_mut_slice()?[offset..offset + values.len()].copy_from_slice(values);
+                Ok(())
+            }
+            Storage::Sim { memory, device } => {
+                Ok(simulated(device)?.copy_in(bytes, memory, offset * size_of::<T>())?)
+            }
+            Storage::Cuda { memory, stream } => Ok(stream.upload(bytes, memory, offset * size_of::<T>())?),
+        }
+    }
+
+    /// The memory of a buffer on a GPU, and values for its elements from `offset` as bytes.
+    pub(crate) fn device_bytes<'a>(
+        &mut self,
+        offset: usize,
+        values: &'a [T],
+    ) -> Result<(&mut Memory, &'a [u8]), RuntimeError> {
+        self.check(offset, &[values.len()])?;
+        match &mut self.storage {
+            Storage::Cuda { memory, .. } => Ok((memory, as_bytes(values))),
+            Storage::Owned(_) | Storage::Pages { .. } | Storage::Lent { .. } | Storage::Sim { .. } => {
+                Err(RuntimeError::OtherDevice)
+            }
+        }
     }
 
     /// Whether the host addresses the elements, as [`Buffer::as_slice`] needs.
     #[must_use]
     pub const fn is_on_host(&self) -> bool {
-        !matches!(self.storage, Storage::Cuda { .. })
+        !matches!(self.storage, Storage::Sim { .. } | Storage::Cuda { .. })
     }
 
     /// A buffer with a copy of host values.
@@ -228,7 +268,7 @@ impl<T: Elem> Buffer<T> {
                 // SAFETY: as in `as_slice`, and `&mut self` is the only access.
                 Ok(unsafe { std::slice::from_raw_parts_mut(self.ptr.as_ptr(), self.len) })
             }
-            Storage::Lent { .. } | Storage::Cuda { .. } => Err(RuntimeError::ReadOnly),
+            Storage::Lent { .. } | Storage::Sim { .. } | Storage::Cuda { .. } => Err(RuntimeError::ReadOnly),
         }
     }
 
@@ -292,6 +332,20 @@ impl<T: Elem> Buffer<T> {
             return Ok(());
         }
         Err(RuntimeError::ViewTooLarge { dims: dims.to_vec(), offset, needed, len: self.len })
+    }
+}
+
+/// Values as bytes.
+fn as_bytes<T: Elem>(values: &[T]) -> &[u8] {
+    // SAFETY: plain values without padding.
+    unsafe { std::slice::from_raw_parts(values.as_ptr().cast::<u8>(), size_of_val(values)) }
+}
+
+/// The simulated GPU that a buffer is of.
+fn simulated(device: &Device) -> Result<&SimDevice, RuntimeError> {
+    match &device.inner.target {
+        Target::Sim(sim) => Ok(sim),
+        Target::Cpu | Target::Cuda(..) => Err(RuntimeError::OtherDevice),
     }
 }
 

@@ -50,6 +50,14 @@ pub enum RuntimeError {
         "this buffer lends read-only host memory and cannot be written: copy it into a buffer of its own"
     )]
     ReadOnly,
+    /// A recording on a device without graphs.
+    #[error("launches are recorded on GPUs only: on a CPU a launch costs no more than a replay would")]
+    NoGraphs,
+    /// A graph, or an upload, of one device with a stream or buffer of another.
+    #[error(
+        "a graph is replayed, and a buffer is filled, on the device that it was made on; this is another device"
+    )]
+    OtherDevice,
     /// Values that are not as many as the buffer has elements.
     #[error("{found} values do not fit a buffer of {len} elements: they must be as many")]
     Length {

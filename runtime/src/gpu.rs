@@ -12,5 +12,7 @@
 pub(crate) mod cuda;
 pub mod facts;
 pub mod sim;
+pub(crate) mod sim_graph;
 mod sim_maps;
+pub(crate) mod sim_memory;
 pub mod variant;

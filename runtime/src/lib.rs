@@ -14,15 +14,19 @@ pub mod doctor;
 pub mod dump;
 pub mod error;
 pub mod gpu;
+pub mod graph;
 pub mod launch;
 pub mod stream;
+pub mod upload;
 
 pub use buffer::{Buffer, HostMemory};
 pub use device::Device;
 pub use error::RuntimeError;
+pub use graph::Graph;
 pub use launch::Compiled;
 pub use stream::Stream;
 pub use tilewright_codegen::error::LaunchError;
+pub use upload::Upload;
 
 /// What the author of kernels and of their host code imports.
 pub mod prelude {

@@ -9,6 +9,7 @@ use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::{Arc, PoisonError};
 
 use tilewright_codegen::error::LaunchError;
+use tilewright_codegen::gpu::ArgFacts;
 use tilewright_codegen::kernel::{Launch, LaunchOn};
 
 use crate::device::{Device, Target};
@@ -50,6 +51,13 @@ impl Stream {
     #[must_use]
     pub fn device(&self) -> &Device {
         &self.device
+    }
+
+    /// What was known of the arguments of a kernel (its `id`) in the launches on a CUDA device so far: how its next variants will
+    /// probably be compiled. Empty elsewhere.
+    #[must_use]
+    pub fn launched_facts(&self, kernel: u64) -> Vec<Vec<ArgFacts>> {
+        self.variants.facts(kernel)
     }
 
     /// The compiled kernel of a launch, compiled now if this is the first time.

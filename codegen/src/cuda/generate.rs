@@ -5,7 +5,8 @@ use super::artifact::{
 };
 use super::{CudaSource, ParamSlot, WriteOptions, write};
 use crate::diag::{Diagnostics, Loc};
-use crate::gpu::{ArgFacts, GpuFunc, lower};
+use crate::gpu::passes::PassCx;
+use crate::gpu::{ArgFacts, GpuFunc, lower_observed};
 use crate::ir::Func;
 use crate::schedule::Schedule;
 use crate::target::Arch;
@@ -34,7 +35,22 @@ pub fn generate(
     args: &[ArgFacts],
     options: &WriteOptions,
 ) -> Result<Generated, Diagnostics> {
-    let gpu = lower(func, schedule, arch, args)?;
+    generate_observed(func, schedule, arch, args, options, &PassCx::default())
+}
+
+/// [`generate`], with a hook on the stages of the GPU level.
+///
+/// # Errors
+/// As [`generate`], and what the verifier finds in a function that the observer put in the place of another.
+pub fn generate_observed(
+    func: &Func,
+    schedule: &Schedule,
+    arch: Arch,
+    args: &[ArgFacts],
+    options: &WriteOptions,
+    passes: &PassCx<'_>,
+) -> Result<Generated, Diagnostics> {
+    let gpu = lower_observed(func, schedule, arch, args, passes)?;
     Ok(finish(gpu, arch, options))
 }
 

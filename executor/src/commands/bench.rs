@@ -106,16 +106,27 @@ fn run_once(forward: &mut dyn Forward, prompt: &[u32], n_gen_tokens: usize) -> R
     let started = Instant::now();
     kv.append(seq, prompt.len())?;
     let chunk = Chunk { seq, start: 0, tokens: prompt };
-    forward.prefill(&kv, &[chunk], LogitRows::Last, &mut logits)?;
-    let mut token = sampler.sample(&logits)?;
+    let mut token = match forward.prefill_and_pick(&kv, &[chunk], &[sampler.draw()])? {
+        Some(tokens) => sampler.take(tokens[0]),
+        None => {
+            forward.prefill(&kv, &[chunk], LogitRows::Last, &mut logits)?;
+            sampler.sample(&logits)?
+        }
+    };
     let first = started.elapsed().as_secs_f64();
 
     let started = Instant::now();
     for _ in 1..n_gen_tokens {
         let position = kv.n_tokens(seq);
         kv.append(seq, 1)?;
-        forward.decode(&kv, &[Step { seq, position, token }], &mut logits)?;
-        token = sampler.sample(&logits)?;
+        let step = [Step { seq, position, token }];
+        token = match forward.decode_and_pick(&kv, &step, &[sampler.draw()])? {
+            Some(tokens) => sampler.take(tokens[0]),
+            None => {
+                forward.decode(&kv, &step, &mut logits)?;
+                sampler.sample(&logits)?
+            }
+        };
     }
     Ok((first, started.elapsed().as_secs_f64()))
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::args::ModelArgs;
+use crate::args::{DeviceKind, ModelArgs};
 use crate::chat_template::ChatTemplate;
 use crate::config::{GenerationDefaults, ModelConfig};
 use crate::demo;
@@ -10,7 +10,8 @@ use crate::error::Result;
 use crate::forward::Forward;
 use crate::kv_cache::KvLayout;
 use crate::memory;
-use crate::model::{self, LoadOptions};
+use crate::model::{self, LoadOptions, StepMode};
+use crate::progress::LoadProgress;
 use crate::source::ModelSource;
 use crate::tokenizer::Tokenizer;
 use crate::weights::Weights;
@@ -97,10 +98,25 @@ impl Session {
         let started = Instant::now();
         let kv_layout = self.kv_layout();
         let kv_bytes = n_kv_pages as u64 * kv_layout.bytes_per_page();
-        memory::check_available("the KV cache", kv_bytes, "lower --context or --max-new-tokens")?;
-        let options =
-            LoadOptions { device: self.args.device, n_threads: self.args.threads, kv_layout, n_kv_pages };
-        let forward = model::load(&self.config, &self.weights, &options)?;
+        match self.args.device {
+            DeviceKind::Cpu | DeviceKind::Sim(_) => {
+                memory::check_available("the KV cache", kv_bytes, "lower --context or --max-new-tokens")?;
+            }
+            // Its memory is compared with the whole model's needs when that is placed.
+            DeviceKind::Cuda(_) => {}
+        }
+        let options = LoadOptions {
+            device: self.args.device,
+            n_threads: self.args.threads,
+            kv_layout,
+            n_kv_pages,
+            steps: if self.args.no_graphs { StepMode::Launch } else { StepMode::Replay },
+        };
+        let weight_bytes = self.weights.totals().iter().map(|total| total.n_bytes).sum();
+        let progress = LoadProgress::new(self.args.device, weight_bytes);
+        let on_bytes = &mut |n_bytes| progress.advance(n_bytes);
+        let forward = model::load_observed(&self.config, &self.weights, &options, on_bytes)?;
+        drop(progress);
         Ok((forward, self.opening + started.elapsed()))
     }
 }

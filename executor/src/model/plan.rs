@@ -14,8 +14,11 @@ use tilewright_autotune::problem::{Bucket, Subject};
 use tilewright_codegen::kernel::Kernel;
 use tilewright_codegen::schedule::{Schedule, TargetKind};
 use tilewright_kernels::host::divide;
+use tilewright_runtime::Device;
 
 use super::profile::label;
+use super::runner::device;
+use crate::error::Result;
 use crate::forward::{KernelInfo, ScheduleSource};
 
 /// What a lookup needs beside the kernel.
@@ -38,7 +41,7 @@ impl Ask {
 /// The schedules chosen so far.
 pub(super) struct Plan {
     library: Library,
-    /// Whose records serve; nobody has recorded a GPU yet, and then the declared defaults do.
+    /// Whose records serve; on a simulated GPU nobody's, and then the declared defaults do.
     device: Option<Fingerprint>,
     kind: TargetKind,
     chosen: HashMap<(&'static str, u32), Rc<Schedule>>,
@@ -47,13 +50,13 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    /// A plan for a kind of device, with the user's records before the shipped ones.
-    pub(super) fn new(kind: TargetKind) -> Self {
-        let device = match kind {
-            TargetKind::Cpu => Some(Fingerprint::host_cpu()),
-            TargetKind::Gpu => None,
-        };
-        Self { library: Library::for_user(), device, kind, chosen: HashMap::new(), infos: Vec::new() }
+    /// A plan for a device, with the user's records before the shipped ones.
+    ///
+    /// # Errors
+    /// When a CUDA device has no compiler to launch anything with.
+    pub(super) fn new(on: &Device) -> Result<Self> {
+        let (device, kind) = (Fingerprint::of(on).map_err(device)?, on.kind());
+        Ok(Self { library: Library::for_user(), device, kind, chosen: HashMap::new(), infos: Vec::new() })
     }
 
     /// The schedule of the step `name` for `rows` rows; `ask` describes the problem the first time.

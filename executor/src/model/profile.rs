@@ -39,6 +39,11 @@ impl Profile {
         self.mode = mode;
     }
 
+    /// Whether nothing is timed.
+    pub(super) fn is_off(&self) -> bool {
+        self.mode == Profiling::Off
+    }
+
     /// Runs a launch of `kernel` for the step `name`, timed when profiling is on.
     pub(super) fn launch<R>(
         &mut self,

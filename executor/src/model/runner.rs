@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use tilewright_autotune::problem::Bucket;
-use tilewright_codegen::ir::DType;
+use tilewright_codegen::dsl::elem::Elem;
 use tilewright_codegen::kernel::Kernel;
 use tilewright_codegen::tensor::{TensorMut, TensorRef};
 use tilewright_kernels::attention::Mask;
@@ -13,13 +13,14 @@ use tilewright_kernels::host::pin;
 use tilewright_kernels::matmul::Layout;
 use tilewright_kernels::rope::{HeadNorm, RopeWrite};
 use tilewright_kernels::{
-    attention_decode, attention_paged, embedding, matmul, matvec, rms_norm, rope, swiglu,
+    attention_decode, attention_paged, embedding, matmul, matvec, penalise, rms_norm, rope, sample, swiglu,
 };
 use tilewright_runtime::{Buffer, Stream};
 
+use super::elements::{ActivationElem, WeightElem};
 use super::plan::{Ask, Plan};
 use super::profile::{Profile, Work};
-use super::tensors::{Linear, Stacked, WeightElem};
+use super::tensors::{Linear, Stacked};
 use crate::error::{Error, Result};
 
 /// Up to this many rows the weights are streamed through the small-M kernels.
@@ -51,17 +52,18 @@ fn size<W>() -> f64 {
     size_of::<W>() as f64
 }
 
-/// The bucket of a problem with f32 activations and weights or cache of `W`, as the kernel registry names it.
-fn bucket<W: WeightElem>(extents: &[(&str, usize)]) -> Bucket {
+/// The bucket of a problem with activations of `A` and weights or cache of `W`, as the kernel registry names it.
+fn bucket<A: Elem, W: Elem>(extents: &[(&str, usize)]) -> Bucket {
     let extents: Vec<(&str, i64)> =
         extents.iter().map(|&(name, n)| (name, i64::try_from(n).unwrap_or(i64::MAX))).collect();
-    let dtype = if W::DTYPE == DType::F32 { "f32".to_owned() } else { format!("f32_{}", W::DTYPE.name()) };
+    let (a, w) = (A::DTYPE, W::DTYPE);
+    let dtype = if a == w { a.name().to_owned() } else { format!("{}_{}", a.name(), w.name()) };
     Bucket::new(&dtype, &extents)
 }
 
 /// The bucket of a linear layer. Epilogues share one schedule: they hardly change what is best.
-fn linear_bucket<W: WeightElem>(m: usize, n: usize, k: usize) -> Bucket {
-    bucket::<W>(&[("m", m), ("n", n), ("k", k)]).with_option("layout", "nk")
+fn linear_bucket<A: ActivationElem, W: WeightElem>(m: usize, n: usize, k: usize) -> Bucket {
+    bucket::<A, W>(&[("m", m), ("n", n), ("k", k)]).with_option("layout", "nk")
 }
 
 /// A kernel with pinned dimensions, and the question for its record.
@@ -71,11 +73,11 @@ fn pinned(kernel: Kernel, bucket: Bucket, fixed: Vec<(&'static str, usize)>) -> 
 
 impl Runner {
     /// `y [rows, width] = table[ids]`.
-    pub(super) fn embed<W: WeightElem>(
+    pub(super) fn embed<A: ActivationElem, W: WeightElem>(
         &mut self,
-        ids: &Buffer<i32>,
+        ids: TensorRef<'_, i32, 1>,
         table: &Buffer<W>,
-        y: &mut Buffer<f32>,
+        y: &mut Buffer<A>,
         rows: usize,
         width: usize,
     ) -> Result<()> {
@@ -83,13 +85,13 @@ impl Runner {
         let n_table = table.len() / width;
         let schedule = plan.schedule("embedding", rows, || {
             pinned(
-                embedding::embedding::kernel::<f32, W>(),
-                bucket::<W>(&[("tokens", rows), ("vocab", n_table), ("width", width)]),
+                embedding::embedding::kernel::<A, W>(),
+                bucket::<A, W>(&[("tokens", rows), ("vocab", n_table), ("width", width)]),
                 Vec::new(),
             )
         });
-        let work = Work { flops: 0.0, bytes: (rows * width) as f64 * (size::<W>() + 4.0) };
-        let (ids, table) = (ids.view([rows]).map_err(device)?, table.view([n_table, width]).map_err(device)?);
+        let work = Work { flops: 0.0, bytes: (rows * width) as f64 * (size::<W>() + size::<A>()) };
+        let table = table.view([n_table, width]).map_err(device)?;
         let y = y.view_mut([rows, width]).map_err(device)?;
         profile
             .launch(["embedding"; 2], work, || embedding::run(&*stream, &schedule, ids, table, y))
@@ -98,13 +100,13 @@ impl Runner {
 
     /// `y [rows, width] = norm(x) weight`, row by row, reading `x` from row `x_row`.
     #[expect(clippy::too_many_arguments, reason = "operands and extents of one launch")]
-    pub(super) fn norm(
+    pub(super) fn norm<A: ActivationElem>(
         &mut self,
         name: &'static str,
-        x: &Buffer<f32>,
+        x: &Buffer<A>,
         x_row: usize,
-        weight: &Buffer<f32>,
-        y: &mut Buffer<f32>,
+        weight: &Buffer<A>,
+        y: &mut Buffer<A>,
         y_row: usize,
         rows: usize,
         eps: f32,
@@ -112,10 +114,10 @@ impl Runner {
         let width = weight.len();
         let Self { stream, plan, profile } = self;
         let schedule = plan.schedule(name, rows, || {
-            let ask = bucket::<f32>(&[("rows", rows), ("length", width)]);
-            pinned(rms_norm::rms_norm::kernel::<f32, f32>(), ask, vec![("N", width)])
+            let ask = bucket::<A, A>(&[("rows", rows), ("length", width)]);
+            pinned(rms_norm::rms_norm::kernel::<A, A>(), ask, vec![("N", width)])
         });
-        let work = Work { flops: (4 * rows * width) as f64, bytes: (8 * rows * width) as f64 };
+        let work = Work { flops: (4 * rows * width) as f64, bytes: (2 * rows * width) as f64 * size::<A>() };
         let x = x.view_at(x_row * width, [rows, width]).map_err(device)?;
         let y = y.view_mut_at(y_row * width, [rows, width]).map_err(device)?;
         let weight = weight.view([width]).map_err(device)?;
@@ -125,12 +127,12 @@ impl Runner {
     }
 
     /// `y = epilogue(x weight^T + bias)`.
-    pub(super) fn linear<W: WeightElem>(
+    pub(super) fn linear<A: ActivationElem, W: WeightElem>(
         &mut self,
         name: &'static str,
         layer: &Linear<W>,
-        x: &Buffer<f32>,
-        y: &mut Buffer<f32>,
+        x: &Buffer<A>,
+        y: &mut Buffer<A>,
         rows: usize,
         epilogue: Epilogue,
     ) -> Result<()> {
@@ -151,16 +153,16 @@ impl Runner {
 
     /// The projections to queries, keys and values, one behind the other in `y`: a single launch for one row, whose three results
     /// are neighbours, else one each.
-    pub(super) fn qkv<W: WeightElem>(
+    pub(super) fn qkv<A: ActivationElem, W: WeightElem>(
         &mut self,
         layer: &Stacked<W>,
-        x: &Buffer<f32>,
-        y: &mut Buffer<f32>,
+        x: &Buffer<A>,
+        y: &mut Buffer<A>,
         rows: usize,
     ) -> Result<()> {
         let k = layer.n_in;
         let epilogue = Epilogue { bias: layer.bias.is_some(), ..Epilogue::NONE };
-        let mut part = |name, first: usize, n: usize, y: TensorMut<'_, f32, 1>| {
+        let mut part = |name, first: usize, n: usize, y: TensorMut<'_, A, 1>| {
             let weight = layer.weight.view_at(first * k, [n, k]).map_err(device)?;
             let bias =
                 layer.bias.as_ref().map(|bias| bias.view_at(first, [n])).transpose().map_err(device)?;
@@ -181,36 +183,36 @@ impl Runner {
     }
 
     /// As [`Runner::linear`], from bare operands of extents `[m, n, k]`.
-    pub(super) fn product<W: WeightElem>(
+    pub(super) fn product<A: ActivationElem, W: WeightElem>(
         &mut self,
         name: &'static str,
         [m, n, k]: [usize; 3],
-        x: &Buffer<f32>,
+        x: &Buffer<A>,
         (w, bias): (TensorRef<'_, W, 2>, Option<TensorRef<'_, W, 1>>),
-        y: TensorMut<'_, f32, 2>,
+        y: TensorMut<'_, A, 2>,
         epilogue: Epilogue,
     ) -> Result<()> {
         let Self { stream, plan, profile } = self;
         let work = Work {
             flops: 2.0 * m as f64 * n as f64 * k as f64,
-            bytes: (n * k) as f64 * size::<W>() + 4.0 * (m * k + m * n) as f64,
+            bytes: (n * k) as f64 * size::<W>() + (m * k + m * n) as f64 * size::<A>(),
         };
         let x = x.view([m, k]).map_err(device)?;
         let bias = match bias {
             Some(bias) => bias,
             None => TensorRef::from_slice(&[], [0]).map_err(device)?,
         };
-        let ask = || linear_bucket::<W>(m, n, k).with_option("epilogue", "none");
+        let ask = || linear_bucket::<A, W>(m, n, k).with_option("epilogue", "none");
         if m <= STREAMED_ROWS {
             let schedule = plan.schedule(name, m, || {
-                let kernel = matvec::matvec::kernel::<f32, W>(epilogue, Layout::OutIn);
+                let kernel = matvec::matvec::kernel::<A, W>(epilogue, Layout::OutIn);
                 pinned(kernel, ask(), vec![("BM", m.next_power_of_two())])
             });
             let run = || matvec::run(&*stream, &schedule, x, w, bias, y, epilogue, Layout::OutIn);
             profile.launch(["matvec", name], work, run).map_err(device)
         } else {
             let schedule = plan.schedule(name, m, || {
-                let kernel = matmul::matmul::kernel::<f32, W>(epilogue, Layout::OutIn);
+                let kernel = matmul::matmul::kernel::<A, W>(epilogue, Layout::OutIn);
                 (kernel, Ask::new(ask(), Vec::new()))
             });
             let run = || matmul::run(&*stream, &schedule, x, w, bias, y, epilogue, Layout::OutIn);
@@ -219,12 +221,12 @@ impl Runner {
     }
 
     /// `y = silu(x gate^T) * (x up^T)`; `spare` is used when the projections have biases.
-    pub(super) fn gate_up<W: WeightElem>(
+    pub(super) fn gate_up<A: ActivationElem, W: WeightElem>(
         &mut self,
         [gate, up]: &[Linear<W>; 2],
-        x: &Buffer<f32>,
-        y: &mut Buffer<f32>,
-        spare: &mut Buffer<f32>,
+        x: &Buffer<A>,
+        y: &mut Buffer<A>,
+        spare: &mut Buffer<A>,
         rows: usize,
     ) -> Result<()> {
         let (m, n, k) = (rows, gate.n_out, gate.n_in);
@@ -240,13 +242,13 @@ impl Runner {
             self.product("up", [m, n, k], x, (up_weight, up_bias), second.reborrow(), bias)?;
             let Self { stream, plan, profile } = self;
             let schedule = plan.schedule("swiglu", m, || {
-                let ask = bucket::<f32>(&[("rows", m), ("columns", n)]);
-                pinned(swiglu::swiglu::kernel::<f32>(Activation::Silu), ask, Vec::new())
+                let ask = bucket::<A, A>(&[("rows", m), ("columns", n)]);
+                pinned(swiglu::swiglu::kernel::<A>(Activation::Silu), ask, Vec::new())
             });
             let g = first.reshaped([m, n]).map_err(device)?.into_ref();
             let u = second.into_ref();
             let y = y.view_mut([m, n]).map_err(device)?;
-            let work = Work { flops: (5 * m * n) as f64, bytes: (12 * m * n) as f64 };
+            let work = Work { flops: (5 * m * n) as f64, bytes: (3 * m * n) as f64 * size::<A>() };
             return profile
                 .launch(["swiglu"; 2], work, || swiglu::run(&*stream, &schedule, g, u, y, Activation::Silu))
                 .map_err(device);
@@ -254,23 +256,23 @@ impl Runner {
         let Self { stream, plan, profile } = self;
         let work = Work {
             flops: 4.0 * m as f64 * n as f64 * k as f64,
-            bytes: 2.0 * (n * k) as f64 * size::<W>() + 4.0 * (m * k + m * n) as f64,
+            bytes: 2.0 * (n * k) as f64 * size::<W>() + (m * k + m * n) as f64 * size::<A>(),
         };
         let x = x.view([m, k]).map_err(device)?;
         let (g, u) = (gate.weight.view([n, k]).map_err(device)?, up.weight.view([n, k]).map_err(device)?);
         let y = y.view_mut([m, n]).map_err(device)?;
-        let ask = || linear_bucket::<W>(m, n, k);
+        let ask = || linear_bucket::<A, W>(m, n, k);
         let (silu, layout) = (Activation::Silu, Layout::OutIn);
         if m <= STREAMED_ROWS {
             let schedule = plan.schedule("gate_up", m, || {
-                let kernel = matvec::matvec_gated::kernel::<f32, W>(silu, layout);
+                let kernel = matvec::matvec_gated::kernel::<A, W>(silu, layout);
                 pinned(kernel, ask(), vec![("BM", m.next_power_of_two())])
             });
             let run = || matvec::run_gated(&*stream, &schedule, x, g, u, y, silu, layout);
             profile.launch(["matvec_gated", "gate_up"], work, run).map_err(device)
         } else {
             let schedule = plan.schedule("gate_up", m, || {
-                let kernel = matmul::matmul_gated::kernel::<f32, W>(silu, layout);
+                let kernel = matmul::matmul_gated::kernel::<A, W>(silu, layout);
                 (kernel, Ask::new(ask(), Vec::new()))
             });
             let run = || matmul::run_gated(&*stream, &schedule, x, g, u, y, silu, layout);
@@ -281,7 +283,7 @@ impl Runner {
     /// Cosines and sines of every row's position.
     pub(super) fn rope_table(
         &mut self,
-        positions: &Buffer<i32>,
+        positions: TensorRef<'_, i32, 1>,
         inv_freq: &Buffer<f32>,
         [cos, sin]: [&mut Buffer<f32>; 2],
         rows: usize,
@@ -290,11 +292,10 @@ impl Runner {
         let pairs = inv_freq.len();
         let Self { stream, plan, profile } = self;
         let schedule = plan.schedule("rope_table", rows, || {
-            let ask = bucket::<f32>(&[("tokens", rows), ("pairs", pairs)]);
+            let ask = bucket::<f32, f32>(&[("tokens", rows), ("pairs", pairs)]);
             pinned(rope::rope_table::kernel(), ask, vec![("HD", pairs)])
         });
         let work = Work { flops: (2 * rows * pairs) as f64, bytes: (8 * rows * pairs) as f64 };
-        let positions = positions.view([rows]).map_err(device)?;
         let inv_freq = inv_freq.view([pairs]).map_err(device)?;
         let cos = cos.view_mut([rows, pairs]).map_err(device)?;
         let sin = sin.view_mut([rows, pairs]).map_err(device)?;
@@ -303,37 +304,40 @@ impl Runner {
     }
 
     /// Head norms, rotation, and the write of keys and values into their pages.
-    pub(super) fn rope_write<W: WeightElem>(&mut self, args: RopeWrite<'_, f32, f32, W>) -> Result<()> {
+    pub(super) fn rope_write<A: ActivationElem, W: WeightElem>(
+        &mut self,
+        args: RopeWrite<'_, A, A, W>,
+    ) -> Result<()> {
         let [rows, n_heads, _, pairs] = args.q.dims();
         let n_kv_heads = args.k.dims()[1];
         let Self { stream, plan, profile } = self;
         let norm = args.norm;
         let schedule = plan.schedule("rope_write", rows, || {
-            let ask = bucket::<W>(&[
+            let ask = bucket::<A, W>(&[
                 ("tokens", rows),
                 ("q_heads", n_heads),
                 ("kv_heads", n_kv_heads),
                 ("head_size", 2 * pairs),
             ]);
             let fixed = vec![("HQ", n_heads), ("HKV", n_kv_heads), ("HD", pairs)];
-            pinned(rope::rope_write::kernel::<f32, f32, W>(norm), ask, fixed)
+            pinned(rope::rope_write::kernel::<A, A, W>(norm), ask, fixed)
         });
         let elements = (rows * (n_heads + n_kv_heads) * 2 * pairs) as f64;
-        let work = Work { flops: 3.0 * elements, bytes: 8.0 * elements };
+        let work = Work { flops: 3.0 * elements, bytes: 2.0 * elements * size::<A>() };
         profile.launch(["rope_write"; 2], work, || rope::run_write(&*stream, &schedule, args)).map_err(device)
     }
 
     /// Attention of new tokens over their sequences' pages.
     #[expect(clippy::too_many_arguments, reason = "operands and extents of one launch")]
-    pub(super) fn attend_prompt<W: WeightElem>(
+    pub(super) fn attend_prompt<A: ActivationElem, W: WeightElem>(
         &mut self,
         heads: Heads,
-        q: &Buffer<f32>,
+        q: &Buffer<A>,
         pages: Pages<'_, W>,
         starts: TensorRef<'_, i32, 1>,
         rows: usize,
         max_tokens: usize,
-        o: &mut Buffer<f32>,
+        o: &mut Buffer<A>,
         window: Option<usize>,
         work: Work,
     ) -> Result<()> {
@@ -341,7 +345,7 @@ impl Runner {
         let (mask, window) = mask(window);
         let Self { stream, plan, profile } = self;
         let schedule = plan.schedule("attention_paged", max_tokens, || {
-            let ask = bucket::<W>(&[
+            let ask = bucket::<A, W>(&[
                 ("sequences", 1),
                 ("tokens", max_tokens),
                 ("past", 0),
@@ -352,7 +356,7 @@ impl Runner {
             .with_option("mask", "causal")
             .with_option("page", &page_tokens.to_string());
             let fixed = vec![("G", group), ("D", head_dim)];
-            let (kernel, ask) = pinned(attention_paged::attention_paged::kernel::<f32, W>(mask), ask, fixed);
+            let (kernel, ask) = pinned(attention_paged::attention_paged::kernel::<A, W>(mask), ask, fixed);
             (kernel, Ask { divides: Some(("BN", page_tokens)), ..ask })
         });
         let dims = [rows, n_kv_heads, group, head_dim];
@@ -367,16 +371,16 @@ impl Runner {
 
     /// Attention of one new token per sequence.
     #[expect(clippy::too_many_arguments, reason = "operands and extents of one launch")]
-    pub(super) fn attend_step<W: WeightElem>(
+    pub(super) fn attend_step<A: ActivationElem, W: WeightElem>(
         &mut self,
         heads: Heads,
-        q: &Buffer<f32>,
+        q: &Buffer<A>,
         pages: Pages<'_, W>,
         scratch: [&mut Buffer<f32>; 2],
         n_splits: usize,
         rows: usize,
         context: usize,
-        o: &mut Buffer<f32>,
+        o: &mut Buffer<A>,
         window: Option<usize>,
         work: Work,
     ) -> Result<()> {
@@ -389,7 +393,7 @@ impl Runner {
             attention_decode::Part::Split => "attention_decode_split",
         };
         let decode = plan.schedule(step, context, || {
-            let ask = bucket::<W>(&[
+            let ask = bucket::<A, W>(&[
                 ("sequences", rows),
                 ("context", context),
                 ("kv_heads", n_kv_heads),
@@ -399,7 +403,7 @@ impl Runner {
             ])
             .with_option("mask", "causal")
             .with_option("page", &page_tokens.to_string());
-            let kernel = attention_decode::attention_decode::kernel::<f32, W>(mask, part);
+            let kernel = attention_decode::attention_decode::kernel::<A, W>(mask, part);
             let (kernel, ask) = pinned(kernel, ask, vec![("G", group), ("D", head_dim)]);
             (kernel, Ask { divides: Some(("BN", page_tokens)), ..ask })
         });
@@ -407,9 +411,9 @@ impl Runner {
         let merge = match part {
             attention_decode::Part::Whole => Rc::clone(&decode),
             attention_decode::Part::Split => plan.schedule("attention_merge", 1, || {
-                let ask = bucket::<f32>(&[("group", group), ("head_size", head_dim)]);
+                let ask = bucket::<A, A>(&[("group", group), ("head_size", head_dim)]);
                 let fixed = vec![("G", group), ("D", head_dim)];
-                pinned(attention_decode::attention_merge::kernel::<f32>(), ask, fixed)
+                pinned(attention_decode::attention_merge::kernel::<A>(), ask, fixed)
             }),
         };
         let [partial, stats] = scratch;
@@ -425,6 +429,44 @@ impl Runner {
         let run = || attention_decode::run(&*stream, schedules, q, pages, scratch, o, scale, window, mask);
         profile.launch(["attention_decode"; 2], work, run).map_err(device)
     }
+
+    /// Makes the logits of tokens seen less likely, in place.
+    pub(super) fn penalise<A: ActivationElem>(
+        &mut self,
+        seen: TensorRef<'_, i32, 2>,
+        penalties: TensorRef<'_, f32, 1>,
+        logits: TensorMut<'_, A, 2>,
+    ) -> Result<()> {
+        let ([rows, vocab], [_, n_seen]) = (logits.dims(), seen.dims());
+        let Self { stream, plan, profile } = self;
+        let schedule = plan.schedule("penalise", rows, || {
+            let ask = bucket::<A, A>(&[("rows", rows), ("length", vocab), ("seen", n_seen)]);
+            pinned(penalise::penalise::kernel::<A>(), ask, Vec::new())
+        });
+        let n = (rows * n_seen) as f64;
+        let work = Work { flops: n, bytes: n * (2.0 * size::<A>() + 4.0) };
+        let run = || penalise::run(&*stream, &schedule, seen, penalties, logits);
+        profile.launch(["penalise"; 2], work, run).map_err(device)
+    }
+
+    /// Picks a token from each row of logits.
+    pub(super) fn sample<A: ActivationElem>(
+        &mut self,
+        logits: TensorRef<'_, A, 2>,
+        controls: sample::Controls<'_>,
+        tokens: TensorMut<'_, i32, 1>,
+    ) -> Result<()> {
+        let [rows, vocab] = logits.dims();
+        let Self { stream, plan, profile } = self;
+        let schedule = plan.schedule("sample", rows, || {
+            let ask = bucket::<A, A>(&[("rows", rows), ("length", vocab)]).with_option("filters", "all");
+            pinned(sample::sample::kernel::<A>(), ask, Vec::new())
+        });
+        let n = (rows * vocab) as f64;
+        let work = Work { flops: 4.0 * n, bytes: n * size::<A>() };
+        let run = || sample::run(&*stream, &schedule, logits, controls, tokens);
+        profile.launch(["sample"; 2], work, run).map_err(device)
+    }
 }
 
 fn mask(window: Option<usize>) -> (Mask, i32) {
@@ -435,6 +477,6 @@ fn mask(window: Option<usize>) -> (Mask, i32) {
 }
 
 /// The head norm of a layer as the kernel takes it.
-pub(super) fn head_norm(qk_norm: Option<&[Buffer<f32>; 2]>) -> HeadNorm {
+pub(super) fn head_norm<A>(qk_norm: Option<&[Buffer<A>; 2]>) -> HeadNorm {
     if qk_norm.is_some() { HeadNorm::Rms } else { HeadNorm::None }
 }

@@ -3,37 +3,23 @@
 //! Matrices stay in the width of the checkpoint. Large ones are copied to huge pages, which are read some 6 % faster than the
 //! checkpoint's memory map, unless the machine is short of memory; then, and where they are small, they stay in the map. The
 //! projections to queries, keys and values are always copied, to lie one below the other. On a GPU everything is copied once, to
-//! its memory.
-//! Norm vectors become f32, which is exact for every width and costs nothing. Biases share the matrices' element type.
+//! its memory, through two pinned chunks.
+//! Norm vectors take the type of activations: f32 on a CPU, exact for every width. Biases share the matrices' element type.
 
 use std::sync::Arc;
 
 use safetensors::Dtype;
-use tilewright_codegen::dsl::elem::{DotInput, Elem, Float};
+use tilewright_codegen::dsl::elem::Elem;
 use tilewright_codegen::schedule::TargetKind;
-use tilewright_runtime::{Buffer, Device, HostMemory};
+use tilewright_runtime::{Buffer, Device, HostMemory, Upload};
 
 use super::blueprint::Blueprint;
+use super::elements::{ActivationElem, WeightElem};
 use super::runner::device;
 use crate::config::ModelConfig;
 use crate::error::{Error, Result};
 use crate::memory;
 use crate::weights::{WeightView, Weights};
-
-/// An element type that weights can have.
-pub(super) trait WeightElem: Float + DotInput<Acc = f32> {
-    /// Its name in a checkpoint.
-    const CHECKPOINT: Dtype;
-}
-impl WeightElem for f32 {
-    const CHECKPOINT: Dtype = Dtype::F32;
-}
-impl WeightElem for half::f16 {
-    const CHECKPOINT: Dtype = Dtype::F16;
-}
-impl WeightElem for half::bf16 {
-    const CHECKPOINT: Dtype = Dtype::BF16;
-}
 
 /// Where matrices are.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -68,6 +54,9 @@ struct Loader<'a> {
     weights: &'a Weights,
     placement: Placement,
     device: &'a Device,
+    upload: Upload,
+    /// Told how many bytes of the checkpoint have been placed.
+    on_bytes: &'a mut dyn FnMut(u64),
 }
 
 /// A linear layer: `[out, in]` and an optional bias `[out]`.
@@ -90,39 +79,41 @@ pub(super) struct Stacked<W> {
 }
 
 /// The weights of one layer.
-pub(super) struct Layer<W> {
-    pub(super) attention_norm: Buffer<f32>,
+pub(super) struct Layer<A, W> {
+    pub(super) attention_norm: Buffer<A>,
     /// Queries, keys, values.
     pub(super) qkv: Stacked<W>,
-    pub(super) qk_norm: Option<[Buffer<f32>; 2]>,
+    pub(super) qk_norm: Option<[Buffer<A>; 2]>,
     pub(super) attention_output: Linear<W>,
-    pub(super) feed_forward_norm: Buffer<f32>,
+    pub(super) feed_forward_norm: Buffer<A>,
     pub(super) gate_up: [Linear<W>; 2],
     pub(super) down: Linear<W>,
 }
 
 /// All weights.
-pub(super) struct Tensors<W> {
+pub(super) struct Tensors<A, W> {
     pub(super) embedding: Buffer<W>,
-    pub(super) layers: Vec<Layer<W>>,
-    pub(super) final_norm: Buffer<f32>,
+    pub(super) layers: Vec<Layer<A, W>>,
+    pub(super) final_norm: Buffer<A>,
     /// `None` where the head is the embedding.
     pub(super) head: Option<Buffer<W>>,
 }
 
-impl<W: WeightElem> Tensors<W> {
+impl<A: ActivationElem, W: WeightElem> Tensors<A, W> {
     /// Takes the tensors that `blueprint` names out of a checkpoint, placing them in memory of `on`.
     ///
     /// # Errors
-    /// A tensor that is missing, or has another shape or element type.
+    /// A tensor that is missing, or has another shape or element type; a device that fails.
     pub(super) fn load(
         blueprint: &Blueprint,
         config: &ModelConfig,
         weights: &Weights,
         on: &Device,
+        on_bytes: &mut dyn FnMut(u64),
     ) -> Result<Self> {
         let placement = Placement::choose(weights, on);
-        let loader = Loader { blueprint, config, weights, placement, device: on };
+        let upload = Upload::new(on).map_err(device)?;
+        let mut loader = Loader { blueprint, config, weights, placement, device: on, upload, on_bytes };
         let (vocab, hidden) = (config.vocab_size, config.hidden_size);
         let head = match (config.tie_word_embeddings, weights.get(blueprint.head)) {
             (true, _) => None,
@@ -132,33 +123,40 @@ impl<W: WeightElem> Tensors<W> {
         let embedding = match head {
             None => loader.matrix::<W>(blueprint.embedding, &[vocab, hidden])?,
             Some(_) => {
-                let placement = match placement {
+                loader.placement = match placement {
                     Placement::InPlace | Placement::HugePages => Placement::InPlace,
                     Placement::OnDevice => Placement::OnDevice,
                 };
-                Loader { placement, ..loader }.matrix::<W>(blueprint.embedding, &[vocab, hidden])?
+                let embedding = loader.matrix::<W>(blueprint.embedding, &[vocab, hidden])?;
+                loader.placement = placement;
+                embedding
             }
         };
-        Ok(Self {
-            embedding,
-            layers: (0..config.n_layers).map(|index| loader.layer(index)).collect::<Result<_>>()?,
-            final_norm: loader.vector(blueprint.final_norm, hidden)?,
-            head,
-        })
+        let layers = (0..config.n_layers).map(|index| loader.layer(index)).collect::<Result<_>>()?;
+        let final_norm = loader.vector(blueprint.final_norm, hidden)?;
+        loader.upload.finish().map_err(device)?;
+        Ok(Self { embedding, layers, final_norm, head })
     }
 }
 
 impl Loader<'_> {
-    fn layer<W: WeightElem>(&self, index: usize) -> Result<Layer<W>> {
+    fn layer<A: ActivationElem, W: WeightElem>(&mut self, index: usize) -> Result<Layer<A, W>> {
         let Self { blueprint, config, .. } = *self;
         let name = |part: &str| format!("{}{index}.{part}", blueprint.layer_prefix);
         let (hidden, inner) = (config.hidden_size, config.intermediate_size);
         let (q, kv) = (config.q_width(), config.kv_width());
-        let linear = |part: &str, n_out: usize, n_in: usize, bias: bool| -> Result<Linear<W>> {
-            let stem = name(part);
-            let bias = if bias { Some(self.matrix::<W>(&format!("{stem}.bias"), &[n_out])?) } else { None };
-            Ok(Linear { weight: self.matrix(&format!("{stem}.weight"), &[n_out, n_in])?, bias, n_out, n_in })
-        };
+        let linear =
+            |loader: &mut Self, part: &str, n_out: usize, n_in: usize, bias: bool| -> Result<Linear<W>> {
+                let stem = name(part);
+                let bias =
+                    if bias { Some(loader.matrix::<W>(&format!("{stem}.bias"), &[n_out])?) } else { None };
+                Ok(Linear {
+                    weight: loader.matrix(&format!("{stem}.weight"), &[n_out, n_in])?,
+                    bias,
+                    n_out,
+                    n_in,
+                })
+            };
         let qk_norm = match blueprint.qk_norm {
             Some([q_norm, k_norm]) => Some([
                 self.vector(&name(q_norm), config.head_dim)?,
@@ -187,19 +185,19 @@ impl Loader<'_> {
                 n_in: hidden,
             },
             qk_norm,
-            attention_output: linear(blueprint.attention_output, hidden, q, biases.attention_output)?,
+            attention_output: linear(self, blueprint.attention_output, hidden, q, biases.attention_output)?,
             feed_forward_norm: self.vector(&name(blueprint.feed_forward_norm), hidden)?,
             gate_up: [
-                linear(gate_name, inner, hidden, biases.mlp)?,
-                linear(up_name, inner, hidden, biases.mlp)?,
+                linear(self, gate_name, inner, hidden, biases.mlp)?,
+                linear(self, up_name, inner, hidden, biases.mlp)?,
             ],
-            down: linear(blueprint.down, hidden, inner, biases.mlp)?,
+            down: linear(self, blueprint.down, hidden, inner, biases.mlp)?,
         })
     }
 
     /// Tensors of exactly the model's element type, one after the other in memory of our own.
     fn stacked<W: WeightElem>(
-        &self,
+        &mut self,
         stems: &[String; 3],
         part: &str,
         n_out: [usize; 3],
@@ -212,14 +210,14 @@ impl Loader<'_> {
             let shape: Vec<usize> = [n_out].into_iter().chain(n_in).collect();
             let name = format!("{stem}.{part}");
             let mapped = in_place(&self.weights.require_dtype(&name, &shape, &[W::CHECKPOINT])?)?;
-            copy(&mapped, &mut whole, at, self.device)?;
+            self.copy(&mapped, &mut whole, at)?;
             at += mapped.len();
         }
         Ok(whole)
     }
 
     /// A tensor of exactly the model's element type.
-    fn matrix<W: WeightElem>(&self, name: &str, shape: &[usize]) -> Result<Buffer<W>> {
+    fn matrix<W: WeightElem>(&mut self, name: &str, shape: &[usize]) -> Result<Buffer<W>> {
         let mapped = in_place(&self.weights.require_dtype(name, shape, &[W::CHECKPOINT])?)?;
         let is_copied = match self.placement {
             Placement::InPlace => false,
@@ -227,38 +225,46 @@ impl Loader<'_> {
             Placement::OnDevice => true,
         };
         if !is_copied {
+            (self.on_bytes)((mapped.len() * size_of::<W>()) as u64);
             return Ok(mapped);
         }
         let mut copied = Buffer::zeros_on(self.device, mapped.len()).map_err(device)?;
-        copy(&mapped, &mut copied, 0, self.device)?;
+        self.copy(&mapped, &mut copied, 0)?;
         Ok(copied)
     }
 
-    /// A vector of any weight type, as f32.
-    fn vector(&self, name: &str, len: usize) -> Result<Buffer<f32>> {
-        let found = vector(self.weights, name, len)?;
+    /// A vector of any weight type, in the type of activations.
+    fn vector<A: ActivationElem>(&mut self, name: &str, len: usize) -> Result<Buffer<A>> {
+        let found = A::rounded(vector(self.weights, name, len)?)?;
         match self.placement {
-            Placement::InPlace | Placement::HugePages => Ok(found),
-            Placement::OnDevice => Buffer::from_slice_on(self.device, found.as_slice()).map_err(device),
+            Placement::InPlace | Placement::HugePages => {
+                (self.on_bytes)((len * size_of::<A>()) as u64);
+                Ok(found)
+            }
+            Placement::OnDevice => {
+                let mut copied = Buffer::zeros_on(self.device, len).map_err(device)?;
+                self.copy(&found, &mut copied, 0)?;
+                Ok(copied)
+            }
         }
     }
-}
 
-/// Copies a matrix of the checkpoint to the elements from `at`; of a large one on the host the threads share the cost of its
-/// first touch.
-fn copy<W: WeightElem>(from: &Buffer<W>, to: &mut Buffer<W>, at: usize, on: &Device) -> Result<()> {
-    let from = from.as_slice();
-    if on.kind() == TargetKind::Gpu || size_of_val(from) < COPIED_BYTES {
-        return to.write_at(at, from).map_err(device);
-    }
-    let to = &mut to.as_mut_slice().map_err(device)?[at..at + from.len()];
-    let part = from.len().div_ceil(on.threads().max(1));
-    std::thread::scope(|scope| {
-        for (to, from) in to.chunks_mut(part).zip(from.chunks(part)) {
-            scope.spawn(|| to.copy_from_slice(from));
+    /// Copies elements to those from `at`; of a large matrix on the host the threads share the cost of its first touch.
+    fn copy<T: Elem>(&mut self, from: &Buffer<T>, to: &mut Buffer<T>, at: usize) -> Result<()> {
+        let from = from.as_slice();
+        if self.placement == Placement::OnDevice || size_of_val(from) < COPIED_BYTES {
+            return self.upload.write_at(to, at, from, self.on_bytes).map_err(device);
         }
-    });
-    Ok(())
+        (self.on_bytes)(size_of_val(from) as u64);
+        let to = &mut to.as_mut_slice().map_err(device)?[at..at + from.len()];
+        let part = from.len().div_ceil(self.device.threads().max(1));
+        std::thread::scope(|scope| {
+            for (to, from) in to.chunks_mut(part).zip(from.chunks(part)) {
+                scope.spawn(|| to.copy_from_slice(from));
+            }
+        });
+        Ok(())
+    }
 }
 
 /// A vector of any weight type, as f32, in host memory.

@@ -171,7 +171,7 @@ fn swi<T: Float>(params: &CaseParams) -> Result<Box<dyn Case>, KernelError> {
 }
 
 /// Columns of a row by descending value, equal ones by ascending column.
-fn ranked(row: &[f64]) -> Vec<usize> {
+pub(super) fn ranked(row: &[f64]) -> Vec<usize> {
     let mut order: Vec<usize> = (0..row.len()).collect();
     order.sort_by(|&a, &b| row[b].total_cmp(&row[a]).then(a.cmp(&b)));
     order

@@ -107,6 +107,19 @@ impl Context {
         Ok((free as u64, total as u64))
     }
 
+    /// Whether an address is of memory of the device.
+    pub(crate) fn has_address(&self, address: u64) -> bool {
+        if self.bind().is_err() {
+            return false;
+        }
+        let mut kind = 0u32;
+        let attribute = sys::CUpointer_attribute::CU_POINTER_ATTRIBUTE_MEMORY_TYPE;
+        // SAFETY: a place for the number of a kind; the address is looked up and not read.
+        let result = unsafe { sys::cuPointerGetAttribute((&raw mut kind).cast(), attribute, address) };
+        // Of plain host memory the driver knows nothing, and says so.
+        result == CUresult::CUDA_SUCCESS && kind == sys::CUmemorytype::CU_MEMORYTYPE_DEVICE as u32
+    }
+
     /// Memory of `len_bytes` bytes, at a multiple of 256.
     ///
     /// # Errors

@@ -17,7 +17,7 @@ use crate::error::CudaError;
 const OLDEST: (u32, u32) = (12, 0);
 
 /// Every function that the runtime calls.
-const FUNCTIONS: [&str; 49] = [
+const FUNCTIONS: [&str; 50] = [
     "cuCtxSetCurrent",
     "cuDeviceGet",
     "cuDeviceGetAttribute",
@@ -60,6 +60,7 @@ const FUNCTIONS: [&str; 49] = [
     "cuModuleLoadData",
     "cuModuleUnload",
     "cuOccupancyMaxActiveBlocksPerMultiprocessor",
+    "cuPointerGetAttribute",
     "cuStreamBeginCapture_v2",
     "cuStreamCreate",
     "cuStreamDestroy_v2",

@@ -84,6 +84,7 @@ struct Capture<'a> {
 impl<'a> Capture<'a> {
     fn begin(stream: &'a CudaStream) -> Result<Self, CudaError> {
         let context = stream.context();
+        stream.refuse_in_capture("another capture")?;
         context.bind()?;
         context.ledger().begin_capture();
         // Relaxed: kernels may be compiled and loaded meanwhile.

@@ -327,13 +327,14 @@ impl PreparedKernel {
         };
         // SAFETY: the parameters were packed by the kernel's own list; the rest is the caller's word.
         let launched = unsafe { self.function.launch(stream, &shape, pointers) };
-        let ended = launched.and_then(|()| if waits_after_launch() { stream.synchronize() } else { Ok(()) });
+        let waits = waits_after_launch() && !stream.is_captured();
+        let ended = launched.and_then(|()| if waits { stream.synchronize() } else { Ok(()) });
         ended.map_err(|error| CudaError::Launch { kernel: kernel.name.clone(), error: Box::new(error) })
     }
 }
 
 /// Whether every launch is waited for, so that the kernel that went wrong is the one that is named.
-fn waits_after_launch() -> bool {
+pub(crate) fn waits_after_launch() -> bool {
     static WAITS: OnceLock<bool> = OnceLock::new();
     *WAITS.get_or_init(|| std::env::var_os("TILEWRIGHT_SYNC").is_some_and(|value| value != "0"))
 }

@@ -68,13 +68,18 @@ impl CudaStream {
         self.inner.raw
     }
 
+    /// Whether launches are recorded.
+    pub(crate) fn is_captured(&self) -> bool {
+        self.inner.is_captured.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn set_captured(&self, is_captured: bool) {
         self.inner.is_captured.store(is_captured, Ordering::Relaxed);
     }
 
     /// Refuses what a capture would record wrongly: the host's part of it happens once, and not at each replay.
-    fn refuse_in_capture(&self, what: &'static str) -> Result<(), CudaError> {
-        if self.inner.is_captured.load(Ordering::Relaxed) {
+    pub(crate) fn refuse_in_capture(&self, what: &'static str) -> Result<(), CudaError> {
+        if self.is_captured() {
             return Err(CudaError::Captured { what });
         }
         Ok(())
@@ -154,13 +159,31 @@ impl CudaStream {
         memory: &mut Memory,
         offset: usize,
     ) -> Result<Pending, CudaError> {
+        let len = pinned.len;
+        self.upload_pinned_part(pinned, len, memory, offset)
+    }
+
+    /// As [`CudaStream::upload_pinned`], of the first `len` bytes.
+    ///
+    /// # Errors
+    /// As there, and [`CudaError::Range`] for more bytes than there are.
+    pub fn upload_pinned_part(
+        &self,
+        pinned: Pinned,
+        len: usize,
+        memory: &mut Memory,
+        offset: usize,
+    ) -> Result<Pending, CudaError> {
         self.refuse_in_capture("a copy from the host")?;
-        let target = memory.range(offset, pinned.len)?;
+        if len > pinned.len {
+            return Err(CudaError::Range { offset: 0, len, len_bytes: pinned.len });
+        }
+        let target = memory.range(offset, len)?;
         let event = Event::new(&self.inner.context)?;
         // SAFETY: the ranges were checked; `Pending` keeps the pinned memory until the copy has ended, and the device memory
         // is given back after the work of every stream.
         check("cuMemcpyHtoDAsync", unsafe {
-            sys::cuMemcpyHtoDAsync_v2(target, pinned.ptr.as_ptr().cast(), pinned.len, self.inner.raw)
+            sys::cuMemcpyHtoDAsync_v2(target, pinned.ptr.as_ptr().cast(), len, self.inner.raw)
         })?;
         self.pending(pinned, event)
     }

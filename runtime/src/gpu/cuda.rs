@@ -11,8 +11,9 @@ use std::sync::{Mutex, PoisonError};
 
 use tilewright_codegen::diag::Loc;
 use tilewright_codegen::error::LaunchError;
-use tilewright_codegen::kernel::Launch;
-use tilewright_codegen::launch::RunError;
+use tilewright_codegen::gpu::ArgFacts;
+use tilewright_codegen::kernel::{Kernel, Launch};
+use tilewright_codegen::launch::{Arg, RunError};
 
 use crate::cuda::context::{Fill, Memory};
 use crate::cuda::module::PreparedKernel;
@@ -66,6 +67,7 @@ pub(super) fn failed_assertion(
 /// A variant that is loaded.
 struct Loaded {
     variant: Variant,
+    facts: Vec<ArgFacts>,
     prepared: PreparedKernel,
 }
 
@@ -74,6 +76,20 @@ struct Loaded {
 pub(crate) struct Variants(RefCell<HashMap<u64, Loaded>>);
 
 impl Variants {
+    /// What was known of the arguments of each launched variant of a kernel, each once.
+    pub(crate) fn facts(&self, kernel: u64) -> Vec<Vec<ArgFacts>> {
+        let mut all: Vec<Vec<ArgFacts>> = Vec::new();
+        let known = self.0.borrow();
+        let mut keys: Vec<&u64> = known.keys().collect();
+        keys.sort_unstable();
+        for loaded in keys.into_iter().filter_map(|key| known.get(key)) {
+            if loaded.variant.kernel.id == kernel && !all.contains(&loaded.facts) {
+                all.push(loaded.facts.clone());
+            }
+        }
+        all
+    }
+
     /// Starts every program instance of the grid.
     ///
     /// # Errors
@@ -92,10 +108,33 @@ impl Variants {
             std::collections::hash_map::Entry::Vacant(e) => e.insert(load(stream, assertions, launch)?),
         };
         loaded.variant.kernel.check_args(launch.args)?;
+        if stream.is_captured() {
+            on_device(stream, &loaded.variant.kernel, launch.args)?;
+        }
         // SAFETY: the arguments were checked against the parameters; their memory is of this device, and what the launch does to
         // it is ordered before whatever the stream does next.
         unsafe { loaded.prepared.launch(stream, launch.grid, launch.args) }.map_err(refuse)
     }
+}
+
+/// Refuses to record a launch over host memory, which a graph cannot keep.
+fn on_device(stream: &CudaStream, kernel: &Kernel, args: &[Arg]) -> Result<(), LaunchError> {
+    for (param, arg) in kernel.params.iter().zip(args) {
+        let Arg::View(view) = arg else { continue };
+        let is_empty = view.dims[..usize::from(view.rank)].contains(&0);
+        if !is_empty && !stream.context().has_address(view.ptr.addr() as u64) {
+            return Err(LaunchError::Device { kernel: kernel.name, message: not_on_device(param.name) });
+        }
+    }
+    Ok(())
+}
+
+/// What is wrong with a recorded argument in host memory.
+pub(super) fn not_on_device(argument: &str) -> String {
+    format!(
+        "argument `{argument}` is not in memory of the device, and so cannot be part of a captured graph: place it in a \
+         buffer of the device"
+    )
 }
 
 fn load(stream: &CudaStream, assertions: &Assertions, launch: &Launch<'_>) -> Result<Loaded, LaunchError> {
@@ -114,5 +153,5 @@ fn load(stream: &CudaStream, assertions: &Assertions, launch: &Launch<'_>) -> Re
     }
     let artifact = std::sync::Arc::new(variant.generated.kernel.clone());
     let prepared = PreparedKernel::new(context, artifact, &variant.compiled.cubin, status).map_err(refuse)?;
-    Ok(Loaded { variant, prepared })
+    Ok(Loaded { variant, facts: args, prepared })
 }

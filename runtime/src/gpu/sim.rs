@@ -1,7 +1,7 @@
 //! The simulated GPU: the PTX of every kernel executed on the CPU, with its accesses checked.
 //!
-//! Buffers of a simulated device lie in host memory. A launch copies what its views reach to memory of the machine, runs, and
-//! copies what is mutable back; views that share memory share it there too. Bounds are therefore those of the views themselves:
+//! Buffers of a simulated device lie in host memory (see `sim_memory`). A launch copies what its views reach to memory of the machine,
+//! runs, and copies what is mutable back; views that share memory share it there too. Bounds are therefore those of the views themselves:
 //! one element beyond a view is a finding, whatever lies behind it on the host.
 
 use std::collections::HashMap;
@@ -15,8 +15,11 @@ use tilewright_codegen::target::Arch;
 use tilewright_sim::{Machine, Module, Options};
 
 use crate::cuda::packing::{EncodedMap, MapEncoder, MapFailure, Packed, blocks, pack};
-use crate::gpu::cuda::{STATUS_WORDS, failed_assertion};
+use crate::error::CudaError;
+use crate::gpu::cuda::{STATUS_WORDS, failed_assertion, not_on_device};
 use crate::gpu::facts;
+use crate::gpu::sim_graph::{Recorded, Recorder};
+use crate::gpu::sim_memory::{SimHeap, SimMemory};
 use crate::gpu::variant::Variant;
 
 /// Multiprocessors of the simulated device: those of an H200.
@@ -28,18 +31,29 @@ pub struct SimDevice {
     options: Options,
     machine: Mutex<Machine>,
     variants: Mutex<HashMap<u64, Arc<Loaded>>>,
+    heap: SimHeap,
+    recorder: Recorder,
 }
 
-struct Loaded {
+/// A variant that can run.
+pub(crate) struct Loaded {
     variant: Variant,
     module: Module,
 }
 
+#[allow(unsafe_code, reason = "copies checked ranges of memory that only copies and launches reach")]
 impl SimDevice {
     /// A device of an architecture, which runs its launches under `options`.
     #[must_use]
     pub fn new(arch: Arch, options: Options) -> Self {
-        Self { arch, options, machine: Mutex::new(Machine::new()), variants: Mutex::default() }
+        Self {
+            arch,
+            options,
+            machine: Mutex::new(Machine::new()),
+            variants: Mutex::default(),
+            heap: SimHeap::default(),
+            recorder: Recorder::default(),
+        }
     }
 
     /// Its architecture.
@@ -48,33 +62,83 @@ impl SimDevice {
         self.arch
     }
 
-    /// Runs every program instance of the grid.
+    /// Its memory.
+    pub(crate) const fn heap(&self) -> &SimHeap {
+        &self.heap
+    }
+
+    /// What it is told while launches are recorded.
+    pub(crate) const fn recorder(&self) -> &Recorder {
+        &self.recorder
+    }
+
+    /// Copies host bytes to memory from byte `offset`, which has room for them.
+    pub(crate) fn copy_in(&self, from: &[u8], to: &SimMemory, offset: usize) -> Result<(), CudaError> {
+        self.recorder.refuse("a copy from the host")?;
+        let _alone = self.machine.lock().unwrap_or_else(PoisonError::into_inner);
+        // SAFETY: the caller has checked the range; whoever else copies or launches waits for the lock.
+        unsafe { to.ptr().as_ptr().add(offset).copy_from_nonoverlapping(from.as_ptr(), from.len()) };
+        Ok(())
+    }
+
+    /// Copies memory from byte `offset` to host bytes, for which it is long enough.
+    pub(crate) fn copy_out(&self, from: &SimMemory, offset: usize, to: &mut [u8]) -> Result<(), CudaError> {
+        self.recorder.refuse("a copy to the host")?;
+        let _alone = self.machine.lock().unwrap_or_else(PoisonError::into_inner);
+        // SAFETY: as in `copy_in`.
+        unsafe { from.ptr().as_ptr().add(offset).copy_to_nonoverlapping(to.as_mut_ptr(), to.len()) };
+        Ok(())
+    }
+
+    /// Runs every program instance of the grid, or records the launch while launches are recorded.
     ///
     /// # Errors
     /// If the kernel cannot be generated or compiled, an argument does not fit, an assertion fails, or the run has findings: the
-    /// message has each of them.
+    /// message has each of them. A launch that is recorded must have its views in memory of the device.
     pub fn launch(&self, launch: &Launch<'_>) -> Result<(), LaunchError> {
         let loaded = self.loaded(launch)?;
-        let Loaded { variant, module } = &*loaded;
-        variant.kernel.check_args(launch.args)?;
+        loaded.variant.kernel.check_args(launch.args)?;
+        if !self.recorder.is_on() {
+            return self.run(&loaded, launch.grid, launch.args);
+        }
+        let places = Places::of(launch.args);
+        let memory = places.0.iter().map(|place| {
+            self.heap.find(place.start, place.end).ok_or_else(|| LaunchError::Device {
+                kernel: launch.name,
+                message: not_on_device(&place.name(&loaded.variant.kernel)),
+            })
+        });
+        let memory = memory.collect::<Result<_, _>>()?;
+        let launch = Recorded { loaded, grid: launch.grid, args: launch.args.to_vec(), _memory: memory };
+        match self.recorder.add(launch) {
+            None => Ok(()),
+            // The recording has just ended, on another thread.
+            Some(Recorded { loaded, grid, args, .. }) => self.run(&loaded, grid, &args),
+        }
+    }
+
+    /// Runs a launch whose arguments have been checked.
+    pub(crate) fn run(&self, loaded: &Loaded, grid: [u32; 3], args: &[Arg]) -> Result<(), LaunchError> {
+        let Loaded { variant, module } = loaded;
         let kernel = &variant.generated.kernel;
         let name = variant.kernel.name;
         let device = |message: String| LaunchError::Device { kernel: name, message };
-        let grid = blocks(kernel, launch.grid, N_SMS).map_err(|e| device(e.to_string()))?;
+        let programs = grid;
+        let grid = blocks(kernel, programs, N_SMS).map_err(|e| device(e.to_string()))?;
         if grid.contains(&0) {
             return Ok(());
         }
         let mut machine = self.machine.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut places = Places::of(launch.args);
+        let mut places = Places::of(args);
         for place in &mut places.0 {
             place.address = machine.alloc((place.end - place.start) as u64, &place.name(&variant.kernel));
             machine.write(place.address, place.bytes()).map_err(|e| device(e.to_string()))?;
         }
         let status = machine.alloc(8 * STATUS_WORDS as u64, "status");
         machine.write(status, &[0; 8 * STATUS_WORDS]).map_err(|e| device(e.to_string()))?;
-        let args: Vec<Arg> = launch.args.iter().map(|a| places.moved(a)).collect();
+        let args: Vec<Arg> = args.iter().map(|a| places.moved(a)).collect();
         let mut packed = Packed::default();
-        pack(kernel, &args, launch.grid, &mut SimMaps { status }, &mut packed)
+        pack(kernel, &args, programs, &mut SimMaps { status }, &mut packed)
             .map_err(|e| device(e.to_string()))?;
         let info = module.kernel(&kernel.entry).map_err(|e| device(e.to_string()))?;
         let mut params = vec![0; info.param_bytes as usize];
