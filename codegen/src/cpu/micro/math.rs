@@ -20,12 +20,6 @@ macro_rules! horner {
     }};
 }
 
-/// Rounds to the nearest integer for |x| < 2^22.
-#[inline(always)]
-unsafe fn nearest<S: Simd>(x: S::F) -> S::F {
-    S::sub(S::add(x, S::splat(MAGIC)), S::splat(MAGIC))
-}
-
 #[inline(always)]
 pub(super) unsafe fn abs<S: Simd>(x: S::F) -> S::F {
     S::from_bits(S::and(S::bits(x), S::isplat(0x7fff_ffff)))
@@ -42,24 +36,22 @@ unsafe fn with_sign_of<S: Simd>(magnitude: S::F, x: S::F) -> S::F {
     S::from_bits(S::xor(S::bits(magnitude), S::and(S::bits(x), S::isplat(i32::MIN))))
 }
 
-/// e^x: x = n ln 2 + r with |r| <= ln 2 / 2, e^r by a polynomial of degree 6.
+/// e^x: x = n ln 2 + r with |r| <= ln 2 / 2, e^r by a polynomial of degree 5.
 #[inline(always)]
 pub(super) unsafe fn exp<S: Simd>(x: S::F) -> S::F {
     // The operand order of the clamps lets NaN through.
     let clamped = S::max_raw(S::splat(-88.0), S::min_raw(S::splat(89.0), x));
-    let n = nearest::<S>(S::mul(clamped, S::splat(std::f32::consts::LOG2_E)));
+    let n = S::nearest(S::mul(clamped, S::splat(std::f32::consts::LOG2_E)));
     let r = S::fnma(n, S::splat(LN2_LO), S::fnma(n, S::splat(LN2_HI), clamped));
-    let p = horner!(S, r, 0.001_381_314_5, 0.008_369_419, 0.041_668_456, 0.166_665_15, 0.499_999_94);
-    let e = S::add(S::fma(p, S::mul(r, r), r), S::splat(1.0));
-    let y = S::scale(e, n);
-    S::select(S::lt(x, S::splat(-87.336_54)), S::splat(0.0), y)
+    let p = horner!(S, r, 0.008_290_314, 0.041_897_93, 0.166_676_36, 0.499_991_5, 0.999_999_7, 1.0);
+    S::scale_or_zero(S::not(S::lt(x, S::splat(-87.336_54))), p, n)
 }
 
 /// 2^x: x = n + r with |r| <= 1/2, 2^r by a polynomial of degree 6.
 #[inline(always)]
 pub(super) unsafe fn exp2<S: Simd>(x: S::F) -> S::F {
     let clamped = S::max_raw(S::splat(-127.0), S::min_raw(S::splat(129.0), x));
-    let n = nearest::<S>(clamped);
+    let n = S::nearest(clamped);
     let r = S::sub(clamped, n);
     let p = horner!(
         S,
@@ -71,8 +63,7 @@ pub(super) unsafe fn exp2<S: Simd>(x: S::F) -> S::F {
         0.240_226_48,
         std::f32::consts::LN_2
     );
-    let y = S::scale(S::fma(p, r, S::splat(1.0)), n);
-    S::select(S::lt(x, S::splat(-126.0)), S::splat(0.0), y)
+    S::scale_or_zero(S::not(S::lt(x, S::splat(-126.0))), S::fma(p, r, S::splat(1.0)), n)
 }
 
 /// x = 2^e (1 + f) with sqrt(1/2) <= 1 + f < sqrt(2): returns (e, f, log(1 + f) - f).

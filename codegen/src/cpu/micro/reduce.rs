@@ -17,23 +17,23 @@ const MAX_PARTS: usize = 8;
 /// One contiguous row.
 #[inline(always)]
 unsafe fn fold_row<S: Simd, R: Fold>(src: *const f32, n: usize) -> f32 {
-    let mut parts = [S::splat(R::IDENTITY); MAX_PARTS];
+    let mut parts = [S::splat(R::START); MAX_PARTS];
     let used = VIRTUAL_LANES / S::LANES;
     let mut i = 0;
     while i + VIRTUAL_LANES <= n {
         for (j, part) in parts.iter_mut().enumerate().take(used) {
-            *part = R::two::<S>(*part, S::load(src.add(i + j * S::LANES)));
+            *part = R::join::<S>(*part, S::load(src.add(i + j * S::LANES)));
         }
         i += VIRTUAL_LANES;
     }
     for part in parts.iter_mut().take(used) {
         let rest = (n - i).min(S::LANES);
         if rest == S::LANES {
-            *part = R::two::<S>(*part, S::load(src.add(i)));
+            *part = R::join::<S>(*part, S::load(src.add(i)));
         } else if rest > 0 {
-            let mut buffer = [R::IDENTITY; MAX_LANES];
+            let mut buffer = [R::START; MAX_LANES];
             std::ptr::copy_nonoverlapping(src.add(i).cast::<u8>(), buffer.as_mut_ptr().cast(), rest * 4);
-            *part = R::two::<S>(*part, S::load(buffer.as_ptr()));
+            *part = R::join::<S>(*part, S::load(buffer.as_ptr()));
         }
         i += rest;
     }
@@ -44,7 +44,11 @@ unsafe fn fold_row<S: Simd, R: Fold>(src: *const f32, n: usize) -> f32 {
         }
         half /= 2;
     }
-    S::fold::<R>(parts[0])
+    let folded = S::fold::<R>(parts[0]);
+    if R::START != 0.0 && folded == R::START && (0..n).all(|i| (*src.add(i)).is_nan()) {
+        return f32::NAN;
+    }
+    folded
 }
 
 /// `V` vectors side by side, down `axis` rows that are `inner` apart; `last` lanes of the last vector count.

@@ -62,6 +62,8 @@ pub(super) trait Simd: Copy + 'static {
     unsafe fn sqrt(a: Self::F) -> Self::F;
     unsafe fn floor(a: Self::F) -> Self::F;
     unsafe fn ceil(a: Self::F) -> Self::F;
+    /// The nearest integer, ties to even, for |a| < 2^22.
+    unsafe fn nearest(a: Self::F) -> Self::F;
 
     unsafe fn bits(a: Self::F) -> Self::I;
     unsafe fn from_bits(a: Self::I) -> Self::F;
@@ -91,6 +93,8 @@ pub(super) trait Simd: Copy + 'static {
 
     /// `p * 2^n` for integral `n` in [-252, 252], without a detour through subnormals when the result is normal.
     unsafe fn scale(p: Self::F, n: Self::F) -> Self::F;
+    /// [`Simd::scale`] where `m`, else 0.
+    unsafe fn scale_or_zero(m: Self::M, p: Self::F, n: Self::F) -> Self::F;
 
     unsafe fn load_f16(p: *const u8) -> Self::F;
     unsafe fn load_bf16(p: *const u8) -> Self::F;
@@ -115,8 +119,10 @@ pub(super) trait Simd: Copy + 'static {
 
 /// An associative operation to fold lanes with.
 pub(super) trait Fold {
-    /// What `two` and `one` leave the other operand of as it is.
-    const IDENTITY: f32;
+    /// What a fold starts with: no element changes the result for it, but where it is infinite a fold of nothing but NaN is NaN.
+    const START: f32;
+    /// `two` where `acc` is not NaN.
+    unsafe fn join<S: Simd>(acc: S::F, x: S::F) -> S::F;
     unsafe fn two<S: Simd>(a: S::F, b: S::F) -> S::F;
     fn one(a: f32, b: f32) -> f32;
 }
@@ -129,7 +135,11 @@ pub(super) struct FoldMax;
 pub(super) struct FoldMin;
 
 impl Fold for FoldSum {
-    const IDENTITY: f32 = 0.0;
+    const START: f32 = 0.0;
+    #[inline(always)]
+    unsafe fn join<S: Simd>(acc: S::F, x: S::F) -> S::F {
+        S::add(acc, x)
+    }
     #[inline(always)]
     unsafe fn two<S: Simd>(a: S::F, b: S::F) -> S::F {
         S::add(a, b)
@@ -141,7 +151,11 @@ impl Fold for FoldSum {
 }
 
 impl Fold for FoldMax {
-    const IDENTITY: f32 = f32::NAN;
+    const START: f32 = f32::NEG_INFINITY;
+    #[inline(always)]
+    unsafe fn join<S: Simd>(acc: S::F, x: S::F) -> S::F {
+        S::max_raw(x, acc)
+    }
     #[inline(always)]
     unsafe fn two<S: Simd>(a: S::F, b: S::F) -> S::F {
         S::select(S::is_nan(b), a, S::max_raw(a, b))
@@ -153,7 +167,11 @@ impl Fold for FoldMax {
 }
 
 impl Fold for FoldMin {
-    const IDENTITY: f32 = f32::NAN;
+    const START: f32 = f32::INFINITY;
+    #[inline(always)]
+    unsafe fn join<S: Simd>(acc: S::F, x: S::F) -> S::F {
+        S::min_raw(x, acc)
+    }
     #[inline(always)]
     unsafe fn two<S: Simd>(a: S::F, b: S::F) -> S::F {
         S::select(S::is_nan(b), a, S::min_raw(a, b))

@@ -50,6 +50,7 @@ impl Simd for Avx2 {
         max_raw(a: __m256, b: __m256) -> __m256 = _mm256_max_ps(a, b);
         sqrt(a: __m256) -> __m256 = _mm256_sqrt_ps(a);
         floor(a: __m256) -> __m256 = _mm256_floor_ps(a);
+        nearest(a: __m256) -> __m256 = _mm256_round_ps::<0x08>(a);
         ceil(a: __m256) -> __m256 = _mm256_ceil_ps(a);
         bits(a: __m256) -> __m256i = _mm256_castps_si256(a);
         from_bits(a: __m256i) -> __m256 = _mm256_castsi256_ps(a);
@@ -103,6 +104,10 @@ impl Simd for Avx2 {
         let first = _mm256_castsi256_ps(_mm256_slli_epi32::<23>(_mm256_add_epi32(half, bias)));
         let second = _mm256_castsi256_ps(_mm256_slli_epi32::<23>(_mm256_add_epi32(rest, bias)));
         _mm256_mul_ps(_mm256_mul_ps(p, first), second)
+    }
+    #[inline(always)]
+    unsafe fn scale_or_zero(m: __m256, p: __m256, n: __m256) -> __m256 {
+        _mm256_and_ps(m, Self::scale(p, n))
     }
 
     #[inline(always)]

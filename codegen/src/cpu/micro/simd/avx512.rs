@@ -48,6 +48,7 @@ impl Simd for Avx512 {
         sqrt(a: __m512) -> __m512 = _mm512_sqrt_ps(a);
         floor(a: __m512) -> __m512 = _mm512_roundscale_ps::<0x09>(a);
         ceil(a: __m512) -> __m512 = _mm512_roundscale_ps::<0x0a>(a);
+        nearest(a: __m512) -> __m512 = _mm512_roundscale_ps::<0x08>(a);
         bits(a: __m512) -> __m512i = _mm512_castps_si512(a);
         from_bits(a: __m512i) -> __m512 = _mm512_castsi512_ps(a);
         to_float(a: __m512i) -> __m512 = _mm512_cvtepi32_ps(a);
@@ -66,6 +67,7 @@ impl Simd for Avx512 {
         any(m: __mmask16) -> bool = m != 0;
         select(m: __mmask16, a: __m512, b: __m512) -> __m512 = _mm512_mask_blend_ps(m, b, a);
         scale(p: __m512, n: __m512) -> __m512 = _mm512_scalef_ps(p, n);
+        scale_or_zero(m: __mmask16, p: __m512, n: __m512) -> __m512 = _mm512_maskz_scalef_ps(m, p, n);
         load_f16(p: *const u8) -> __m512 = _mm512_cvtph_ps(_mm256_loadu_si256(p.cast()));
         load_bf16(p: *const u8) -> __m512 =
             _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(_mm256_loadu_si256(p.cast()))));

@@ -115,6 +115,11 @@ impl Simd for Portable {
         lanes!(i => a[i].ceil())
     }
     #[inline(always)]
+    unsafe fn nearest(a: [f32; N]) -> [f32; N] {
+        // Adding 1.5 * 2^23 rounds to an integer.
+        lanes!(i => (a[i] + 12_582_912.0) - 12_582_912.0)
+    }
+    #[inline(always)]
     unsafe fn bits(a: [f32; N]) -> [i32; N] {
         lanes!(i => a[i].to_bits() as i32)
     }
@@ -202,6 +207,10 @@ impl Simd for Portable {
         let half = lanes!(i => whole[i] >> 1);
         let power = |k: i32| f32::from_bits((k.wrapping_add(127) as u32) << 23);
         lanes!(i => p[i] * power(half[i]) * power(whole[i].wrapping_sub(half[i])))
+    }
+    #[inline(always)]
+    unsafe fn scale_or_zero(m: [bool; N], p: [f32; N], n: [f32; N]) -> [f32; N] {
+        Self::select(m, Self::scale(p, n), [0.0; N])
     }
     #[inline(always)]
     unsafe fn load_f16(p: *const u8) -> [f32; N] {
