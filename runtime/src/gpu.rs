@@ -12,5 +12,6 @@
 pub(crate) mod cuda;
 pub mod facts;
 pub mod sim;
+pub mod sim_hook;
 mod sim_maps;
 pub mod variant;

@@ -3,10 +3,14 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program prints")]
 
 mod bench;
+mod corpus;
 mod cuda_report;
+mod mutants;
 mod nvrtc;
+mod ptx;
 mod sim_report;
 mod test;
+mod verdict;
 
 use std::process::ExitCode;
 
@@ -34,6 +38,8 @@ fn main() -> ExitCode {
         "test" => test::run(rest),
         "nvrtc" => nvrtc::run(rest),
         "cuda-report" => cuda_report::run(rest),
+        "mutants" => mutants::run(rest),
+        "corpus" => corpus::run(rest),
         "sim-report" => sim_report::run(rest),
         "bench-cpu" => bench::run(rest),
         "bless" => test::bless(),
