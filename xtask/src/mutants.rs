@@ -19,6 +19,7 @@ use tilewright_runtime::cuda::nvrtc::Nvrtc;
 use crate::corpus;
 use crate::verdict::{Plan, Verdict};
 
+mod deletions;
 mod hunt;
 mod list;
 #[cfg(test)]
@@ -41,9 +42,10 @@ struct Args {
     only: Option<String>,
     json: Option<PathBuf>,
     dump: Option<PathBuf>,
+    deletions: bool,
 }
 
-/// `cargo xtask mutants [--quick] [--corpus DIR] [--only TEXT] [--json FILE] [--dump DIR]`.
+/// `cargo xtask mutants [--quick] [--corpus DIR] [--only TEXT] [--json FILE] [--dump DIR] [--deletions]`.
 pub(crate) fn run(args: &[String]) -> Result<()> {
     let args = parse(args)?;
     if std::env::var_os("TILEWRIGHT_NVRTC").is_none() {
@@ -52,6 +54,9 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
     Nvrtc::get().context("mutants need NVIDIA's run-time compiler")?;
     if let Some(dir) = &args.dump {
         return dump(dir);
+    }
+    if args.deletions {
+        return deletions::run();
     }
     let start = Instant::now();
     let is_wanted = |m: &&Mutant| args.only.as_deref().is_none_or(|text| m.label().contains(text));
@@ -100,11 +105,13 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
 }
 
 fn parse(args: &[String]) -> Result<Args> {
-    let mut parsed = Args { schedules: SCHEDULES, corpus: None, only: None, json: None, dump: None };
+    let mut parsed =
+        Args { schedules: SCHEDULES, corpus: None, only: None, json: None, dump: None, deletions: false };
     let mut rest = args.iter();
     while let Some(arg) = rest.next() {
         let mut value = || rest.next().with_context(|| format!("`{arg}` needs a value"));
         match arg.as_str() {
+            "--deletions" => parsed.deletions = true,
             "--quick" => parsed.schedules = QUICK_SCHEDULES,
             "--corpus" => parsed.corpus = Some(PathBuf::from(value()?)),
             "--only" => parsed.only = Some(value()?.clone()),

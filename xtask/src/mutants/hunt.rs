@@ -9,7 +9,7 @@ use crate::ptx::edit::apply;
 use crate::verdict::{Plan, Verdict};
 
 /// The runs that a mutant is given: as a first run would be, then what finishes late or at random, then with the detector of races.
-const HUNT: [Plan; 8] = [
+pub(super) const HUNT: [Plan; 8] = [
     Plan::new(Policy::Eager, 0, Race::Off),
     Plan::new(Policy::Lazy, 0, Race::Off),
     Plan::new(Policy::Random, 1, Race::Off),

@@ -67,7 +67,7 @@ pub(super) const SOFTMAX_80: Subject = Subject::new("softmax-sm80", Arch::Sm80, 
 pub(super) const RMS_NORM_80: Subject =
     Subject::new("rms-norm-sm80", Arch::Sm80, "rms_norm", "bf16", &[7, 1000]);
 /// Values with their positions, reduced together.
-pub(super) const ARGMAX_80: Subject = Subject::new("argmax-sm80", Arch::Sm80, "argmax", "f32", &[3, 3000]);
+pub(super) const ARGMAX_80: Subject = Subject::new("argmax-sm80", Arch::Sm80, "argmax", "f32", &[7, 9000]);
 /// Rows gathered by index.
 pub(super) const EMBEDDING_80: Subject =
     Subject::new("embedding-sm80", Arch::Sm80, "embedding", "bf16", &[40, 50, 300]);

@@ -35,8 +35,6 @@ pub(crate) struct At {
 pub(crate) enum To {
     /// Back along the data to what computes this operand, the nearest of the opcode.
     Operand(usize),
-    /// Back along the data to what decides whether it runs: its own guard, or that of the branch before it.
-    Guard,
     /// Down the text, to the nearest of the opcode.
     Next,
     /// Up the text.
@@ -123,7 +121,6 @@ fn follow(ptx: &Ptx, at: usize, to: To, op: &str) -> Result<usize> {
             let operand = operand.with_context(|| format!("`{}` has no operand {i}", start.print()))?;
             source(ptx, at, Inst::registers(operand), op)
         }
-        To::Guard => source(ptx, at, Inst::registers(&guard(ptx, at)?.guard), op),
         To::Next => ptx.instructions().find(|(p, i)| *p > at && is_wanted(i)).map(|(p, _)| p),
         To::Previous => ptx.instructions().rev().find(|(p, i)| *p < at && is_wanted(i)).map(|(p, _)| p),
     };
@@ -156,16 +153,6 @@ fn source(ptx: &Ptx, at: usize, registers: Vec<&str>, op: &str) -> Option<usize>
         wanted = next;
     }
     None
-}
-
-/// The instruction whose guard decides: itself, or the last conditional branch before it.
-fn guard(ptx: &Ptx, at: usize) -> Result<&Inst> {
-    let own = ptx.at(at)?;
-    if !own.guard.is_empty() {
-        return Ok(own);
-    }
-    let branch = ptx.instructions().rev().find(|(p, i)| *p < at && i.op == "bra" && !i.guard.is_empty());
-    Ok(branch.with_context(|| format!("no branch before `{}`", own.print()))?.1)
 }
 
 /// What is done to an instruction.
@@ -289,4 +276,66 @@ fn replace_word(text: &str, word: &str, by: &str) -> String {
     });
     let Some((at, _)) = at else { return text.to_owned() };
     format!("{}{by}{}", &text[..at], &text[at + word.len()..])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = ".visible .entry k()\n{\n\tmov.u32 \t%r1, %tid.x;\n\tadd.s32 \t%r2, %r1, 4;\n\tsetp.lt.s32 \t%p1, %r2, %r3;\n\
+        \t@%p1 bra \t$L1;\n\tst.shared.v2.u32 \t[%r2+8], {%r1, %r2};\n\tbar.sync \t0;\n$L1:\n\tst.shared.u32 \t[%r1], %r2;\n\tret;\n}\n";
+
+    fn done(at: At, edit: Edit) -> String {
+        apply(TEXT, &[(at, edit)]).expect("the edit should apply")
+    }
+
+    #[test]
+    fn places_are_found_by_opcode_count_text_and_data() {
+        let ptx = Ptx::parse(TEXT).expect("the text should be read");
+        let found =
+            |at: At| at.find(&ptx).map(|p| ptx.at(p[0]).expect("an instruction").print()).unwrap_or_default();
+        let store = first("st.shared*");
+        assert_eq!(found(store.last()), "st.shared.u32 [%r1], %r2;");
+        assert_eq!(found(store.nth(2)), "");
+        assert_eq!(found(store.with("[%r1]")), "st.shared.u32 [%r1], %r2;");
+        assert_eq!(found(store.to(&[(To::Next, "bar*")])), "bar.sync 0;");
+        assert_eq!(
+            found(store.to(&[(To::Previous, "setp*"), (To::Operand(1), "mov*")])),
+            "mov.u32 %r1, %tid.x;"
+        );
+        assert_eq!(store.every().find(&ptx).map(|p| p.len()).ok(), Some(2));
+    }
+
+    #[test]
+    fn edits_do_what_they_say() {
+        let store = first("st.shared.v2*");
+        assert!(!done(first("bar*"), Edit::Drop).contains("bar"));
+        assert!(done(store, Edit::SwapIn(1, 0, 1)).contains("{%r2, %r1}"));
+        assert!(done(store, Edit::Offset(0, 8)).contains("[%r2+16]"));
+        assert!(done(store, Edit::Set(0, "[%r1]")).contains("[%r1], {%r1, %r2}"));
+        assert!(done(store, Edit::Op(".v2", ".v4")).contains("st.shared.v4.u32"));
+        assert!(done(first("add*"), Edit::Add(2, -5)).contains("%r1, -1;"));
+        assert!(done(first("bar*"), Edit::Insert("membar.cta;")).contains("membar.cta;\n\tbar.sync"));
+        let through = done(store, Edit::Through(0, 0, "xor.b32", "16"));
+        assert!(
+            through
+                .contains(".reg .b32 mutant;\n\txor.b32 mutant, %r2, 16;\n\tst.shared.v2.u32 [mutant+8], {"),
+            "{through}"
+        );
+    }
+
+    #[test]
+    fn what_does_not_apply_is_an_error() {
+        for (at, edit, said) in [
+            (first("wgmma*"), Edit::Drop, "no instruction"),
+            (first("bar*"), Edit::Set(3, "1"), "1 operands"),
+            (first("add*"), Edit::Set(2, "4"), "changes nothing"),
+            (first("bar*"), Edit::Op("xx", "yy"), "no `xx`"),
+            (first("mov*"), Edit::Add(1, 1), "no number"),
+            (first("bar*").to(&[(To::Previous, "wgmma*")]), Edit::Drop, "by way of"),
+        ] {
+            let error = apply(TEXT, &[(at, edit)]).map_err(|e| format!("{e:#}")).err().unwrap_or_default();
+            assert!(error.contains(said), "{said}: {error}");
+        }
+    }
 }
