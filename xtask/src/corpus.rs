@@ -17,7 +17,7 @@ use crate::verdict::{Plan, Verdict};
 
 mod atomics;
 mod hopper;
-mod math;
+pub(crate) mod math;
 mod matrix;
 mod rig;
 mod rows;

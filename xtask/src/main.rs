@@ -7,6 +7,7 @@ mod corpus;
 mod cuda_report;
 mod mutants;
 mod nvrtc;
+mod probes;
 mod ptx;
 mod sim_report;
 mod test;
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
         "cuda-report" => cuda_report::run(rest),
         "mutants" => mutants::run(rest),
         "corpus" => corpus::run(rest),
+        "probes" => probes::run(rest),
         "sim-report" => sim_report::run(rest),
         "bench-cpu" => bench::run(rest),
         "bless" => test::bless(),
