@@ -81,6 +81,15 @@ impl Device {
         Self::new(1, Isa::detect(), Target::Sim(SimDevice::hooked(arch, hook)))
     }
 
+    /// The same simulated GPU with its launches run otherwise; `None` for another device.
+    #[must_use]
+    pub fn with_sim_options(&self, options: tilewright_sim::Options) -> Option<Self> {
+        match &self.inner.target {
+            Target::Sim(sim) => Some(Self::sim(sim.arch(), options)),
+            Target::Cpu | Target::Cuda(..) => None,
+        }
+    }
+
     fn new(threads: usize, isa: Isa, target: Target) -> Self {
         let compiled = Mutex::new(HashMap::new());
         Self { inner: Arc::new(Inner { pool: Pool::new(threads), isa, target, compiled }) }

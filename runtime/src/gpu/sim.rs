@@ -13,7 +13,8 @@ use tilewright_codegen::error::LaunchError;
 use tilewright_codegen::kernel::Launch;
 use tilewright_codegen::launch::{Arg, ViewArg};
 use tilewright_codegen::target::Arch;
-use tilewright_sim::{Machine, Module, Options};
+use tilewright_sim::{Machine, Module};
+pub use tilewright_sim::{Options, Policy, Race};
 
 use crate::cuda::packing::{EncodedMap, MapEncoder, MapFailure, Packed, blocks, pack};
 use crate::gpu::cuda::{STATUS_WORDS, failed_assertion};
