@@ -127,7 +127,7 @@ impl Loaded {
                 None
             }
             Verdict::Right => Some("nothing is found in the kernel as it was written".to_owned()),
-            other => Some(other.to_string()),
+            other @ (Verdict::Wrong(_) | Verdict::Found(..) | Verdict::Failed(_)) => Some(other.to_string()),
         }
     }
 

@@ -1,4 +1,5 @@
-//! Project tasks that cargo cannot say: `cargo xtask test | nvrtc | cuda-report | sim-report | bench-cpu | bless`.
+//! Project tasks that cargo cannot say: `cargo xtask test | nvrtc | cuda-report | sim-report | mutants | corpus | probes |
+//! bench-cpu | bless`.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program prints")]
 
@@ -25,6 +26,14 @@ const USAGE: &str = "usage: cargo xtask <task>
   sim-report [--arch ARCH].. [--kernel NAME].. [--sample N] [--json FILE]
                           runs every kernel at every schedule declared for GPUs on the simulated GPU against f64, with
                           asynchronous operations early, late and at random, and the detection of races
+  mutants [--quick] [--corpus DIR] [--only TEXT] [--json FILE] | --deletions | --dump DIR
+                          runs broken versions of our kernels' PTX on the simulated GPU until each is caught, and the kernels as
+                          they are under 300 schedules (--quick: 24); --deletions takes out every synchronising instruction in
+                          turn, --dump writes the PTX
+  corpus --dir DIR        runs the 24 CUDA kernels of a folder on the simulated GPU and compares with references
+  probes check | record --out FILE | replay [--dir DIR]
+                          small kernels that ask hardware what the simulator takes for granted: runs them in the simulator,
+                          records them on a GPU, compares the two
   bench-cpu [--json FILE] [--quick] [--no-llm]
                           benchmarks on this CPU with the peers beside us; ends with one line of ratios
   bless                   rewrites generated documents and expected outputs; review the diff";

@@ -7,6 +7,7 @@
 //! The program needs the driver and NVRTC only, so its executable can be carried to a machine that has a GPU and no Rust.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -57,17 +58,18 @@ struct Codes(HashMap<(&'static str, Arch), CompiledCuda>);
 
 impl Codes {
     fn of(&mut self, probe: &Probe, arch: Arch) -> Result<&CompiledCuda> {
-        let key = (probe.file.name, arch);
-        if !self.0.contains_key(&key) {
-            let options =
-                CompileOptions { name: format!("{}.cu", probe.file.name), ..CompileOptions::default() };
-            let cache = DiskCache::from_env();
-            let (compiled, _) =
-                compile_cached(Nvrtc::get()?, cache.as_ref(), probe.file.source, arch, &options)
-                    .with_context(|| format!("compiling {}.cu for {arch}", probe.file.name))?;
-            self.0.insert(key, compiled);
+        match self.0.entry((probe.file.name, arch)) {
+            Entry::Occupied(known) => Ok(known.into_mut()),
+            Entry::Vacant(new) => {
+                let options =
+                    CompileOptions { name: format!("{}.cu", probe.file.name), ..CompileOptions::default() };
+                let cache = DiskCache::from_env();
+                let (compiled, _) =
+                    compile_cached(Nvrtc::get()?, cache.as_ref(), probe.file.source, arch, &options)
+                        .with_context(|| format!("compiling {}.cu for {arch}", probe.file.name))?;
+                Ok(new.insert(compiled))
+            }
         }
-        self.0.get(&key).context("it should have been compiled")
     }
 }
 

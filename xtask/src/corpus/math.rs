@@ -80,7 +80,7 @@ pub(super) fn mi(rig: &mut Rig<'_>) -> Result<(), Verdict> {
         let pool = u64::from(b) << 32 | u64::from(u);
         let permuted = (0..4).fold(0u32, |word, i| {
             let selector = (0x3210 ^ a as u32) >> (4 * i) & 7;
-            word | (pool >> (8 * selector) & 255) as u32 * (1 << (8 * i))
+            word | (((pool >> (8 * selector)) & 255) as u32) << (8 * i)
         });
         let square = u64::from(u).wrapping_mul(u64::from(u));
         let terms = [
@@ -93,16 +93,16 @@ pub(super) fn mi(rig: &mut Rig<'_>) -> Result<(), Verdict> {
             v.count_ones() as i32,
             find_first as i32,
             v.reverse_bits(),
-            (i64::from(v) * i64::from(a) >> 32) as i32,
+            ((i64::from(v) * i64::from(a)) >> 32) as i32,
             permuted as i32,
             v.max(a),
             v.min(3),
             v.wrapping_abs(),
-            (u128::from(square) * u128::from(b) >> 64) as i32,
+            ((u128::from(square) * u128::from(b)) >> 64) as i32,
             (b << 5 | u >> 27) as i32,
             if v > a { v ^ b as i32 } else { v | a },
             !v & a,
-            (i64::from(v) * i64::from(a) >> 7) as i32,
+            ((i64::from(v) * i64::from(a)) >> 7) as i32,
             v.abs_diff(a).wrapping_add(1) as i32,
         ];
         terms.iter().fold(0, |sum: i32, &t| sum.wrapping_add(t))

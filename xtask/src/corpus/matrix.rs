@@ -58,7 +58,7 @@ pub(super) fn flash(rig: &mut Rig<'_>) -> Result<(), Verdict> {
 /// tf32, as bytes and as e4m3 they are small numbers, and exclusive or, which the kernel applies, leads to no others.
 pub(super) fn mm(rig: &mut Rig<'_>, arch: Arch) -> Result<(), Verdict> {
     let mut numbers = Numbers::new(33);
-    let mut word = || numbers.below(2) as u32 * 0x4000 | numbers.below(2) as u32 * 0x4000_0000;
+    let mut word = || (numbers.below(2) as u32 * 0x4000) | (numbers.below(2) as u32 * 0x4000_0000);
     let a: Vec<u32> = (0..2048).map(|_| word()).collect();
     let b: Vec<u32> = (0..64).map(|_| word()).collect();
     let c: Vec<f32> = (0..232).map(|i| (i % 7) as f32).collect();

@@ -191,7 +191,8 @@ pub(crate) fn close(
     }
     for (i, (&f, &e)) in found.iter().zip(expected).enumerate() {
         // A NaN is close to nothing.
-        if f != e && !((f - e).abs() <= absolute + relative * e.abs()) {
+        let is_close = f == e || (f - e).abs() <= absolute + relative * e.abs();
+        if !is_close {
             return Err(Verdict::Wrong(format!("{what}[{i}] is {f}, the reference {e}")));
         }
     }

@@ -9,9 +9,9 @@ use super::{Inst, Ptx, split_operands};
 
 /// Which of several matches.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Nth {
+pub(crate) enum Which {
     /// Counted from the first, from 0.
-    Nth(usize),
+    Number(usize),
     /// The last.
     Last,
     /// All of them.
@@ -25,7 +25,7 @@ pub(crate) struct At {
     op: &'static str,
     /// Text that one of the operands must be, if not empty.
     with: &'static str,
-    nth: Nth,
+    which: Which,
     /// Then from there to another instruction of this opcode, step after step.
     steps: &'static [(To, &'static str)],
 }
@@ -43,23 +43,23 @@ pub(crate) enum To {
 
 /// The first instruction of an opcode.
 pub(crate) const fn first(op: &'static str) -> At {
-    At { op, with: "", nth: Nth::Nth(0), steps: &[] }
+    At { op, with: "", which: Which::Number(0), steps: &[] }
 }
 
 impl At {
     /// One of several.
     pub(crate) const fn nth(self, n: usize) -> Self {
-        Self { nth: Nth::Nth(n), ..self }
+        Self { which: Which::Number(n), ..self }
     }
 
     /// The last of several.
     pub(crate) const fn last(self) -> Self {
-        Self { nth: Nth::Last, ..self }
+        Self { which: Which::Last, ..self }
     }
 
     /// All of them.
     pub(crate) const fn every(self) -> Self {
-        Self { nth: Nth::Every, ..self }
+        Self { which: Which::Every, ..self }
     }
 
     /// Those with an operand of this text.
@@ -81,10 +81,10 @@ impl At {
             })
             .map(|(at, _)| at)
             .collect();
-        let found = match self.nth {
-            Nth::Nth(n) => all.get(n).copied().into_iter().collect(),
-            Nth::Last => all.last().copied().into_iter().collect(),
-            Nth::Every => all.clone(),
+        let found = match self.which {
+            Which::Number(n) => all.get(n).copied().into_iter().collect(),
+            Which::Last => all.last().copied().into_iter().collect(),
+            Which::Every => all.clone(),
         };
         ensure!(
             !found.is_empty(),
@@ -92,7 +92,7 @@ impl At {
             self.op,
             if self.with.is_empty() { String::new() } else { format!(" with `{}`", self.with) },
             all.len(),
-            self.nth
+            self.which
         );
         let mut places = found;
         for (to, op) in self.steps {

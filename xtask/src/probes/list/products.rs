@@ -53,7 +53,7 @@ impl Place {
         };
         // Pieces of 16 bytes change places by the number of their 128-byte line.
         let (line, piece) = (linear / 128, linear / 16 % 8);
-        let exchanged = piece ^ (line % 8 & (self.span / 16 - 1));
+        let exchanged = piece ^ ((line % 8) & (self.span / 16 - 1));
         linear / 128 * 128 + 16 * exchanged + linear % 16
     }
 
