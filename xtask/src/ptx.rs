@@ -74,9 +74,11 @@ impl Ptx {
         }
     }
 
-    /// Puts an instruction in the place of another.
+    /// Puts an instruction in the place of another; the same one keeps its text.
     pub(crate) fn replace(&mut self, at: usize, inst: Inst) {
-        self.pieces[at] = Piece::Inst(inst, None);
+        if !matches!(&self.pieces[at], Piece::Inst(old, _) if *old == inst) {
+            self.pieces[at] = Piece::Inst(inst, None);
+        }
     }
 
     /// Takes an instruction out; later places stay what they were.
