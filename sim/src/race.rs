@@ -411,21 +411,38 @@ impl Race {
 
     /// Threads release what they have done into `key`.
     pub(crate) fn release(&mut self, threads: impl Iterator<Item = usize>, key: Key) {
-        let n = 2 * self.n_threads + AGENTS as usize;
+        let n = self.n_actors();
         let mut sync = self.syncs.remove(&key).unwrap_or_else(|| Sync::new(n));
+        // Threads that left a barrier together share their clocks, which then count once.
+        let mut last: Option<usize> = None;
         for t in threads {
-            self.pour(t, &mut sync);
+            let is_known = last.is_some_and(|l| {
+                let (a, b) = (&self.threads[l], &self.threads[t]);
+                a.seen.is_shared_with(&b.seen) && a.proxy.is_shared_with(&b.proxy)
+            });
+            if !is_known {
+                sync.seen.join(&self.threads[t].seen);
+                sync.proxy.join(&self.threads[t].proxy);
+                last = Some(t);
+            }
+            self.pour_own(t, &mut sync);
             self.threads[t].own += 1;
         }
         self.syncs.insert(key, sync);
     }
 
+    /// All that a thread knows and has done.
     fn pour(&self, t: usize, sync: &mut Sync) {
+        sync.seen.join(&self.threads[t].seen);
+        sync.proxy.join(&self.threads[t].proxy);
+        self.pour_own(t, sync);
+    }
+
+    /// What only the thread itself knows so far.
+    fn pour_own(&self, t: usize, sync: &mut Sync) {
         let thread = &self.threads[t];
         sync.foreign.join(&thread.foreign);
-        sync.seen.join(&thread.seen);
         sync.seen.raise(Epoch { unit: self.unit, actor: t as u32, clock: thread.own });
-        sync.proxy.join(&thread.proxy);
         sync.proxy.raise(Epoch { unit: self.unit, actor: t as u32, clock: thread.proxy_own });
         let actor = (self.n_threads + t) as u32;
         if thread.twin > 0 {
