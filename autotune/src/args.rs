@@ -94,12 +94,28 @@ pub(crate) struct Verify {
     /// Element type; without it, the first that the kernel supports
     #[arg(long)]
     pub dtype: Option<String>,
+    /// Compile-time option of the kernel, such as `layout=nk`; may be repeated
+    #[arg(long = "option", value_name = "NAME=VALUE", value_parser = parse_option)]
+    pub options: Vec<(String, String)>,
     /// Device whose configurations to check: cpu, sim, sim:ARCH or cuda:N
     #[arg(long, default_value = "sim")]
     pub device: String,
     /// Most configurations per kernel; more are sampled, the corners of the space first
     #[arg(long, value_name = "N", default_value_t = 16)]
     pub limit: usize,
+    /// One configuration to check, such as `BM=64,BN=128,warps=8`; what it leaves out is as in the default
+    #[arg(long, value_name = "NAME=N,...", value_parser = parse_shape, conflicts_with = "limit")]
+    pub config: Option<BTreeMap<String, i64>>,
+    /// Orders of warps under which a simulated GPU runs each configuration, for each of three ways in which asynchronous
+    /// operations may finish
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub seeds: u32,
+    /// Leave out the detection of races on a simulated GPU, for speed
+    #[arg(long)]
+    pub no_races: bool,
+    /// Print JSON instead of text
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// A kind of device.

@@ -132,6 +132,13 @@ fn mistakes_are_named_with_a_suggestion() {
         (&["verify", "softmax", "--device", "abacus"], "unknown device `abacus`"),
         (&["verify", "softmax", "--device", "cpu", "--dtype", "f23"], "no dtype `f23`"),
         (&["verify", "all", "--shape", "m=1"], "--shape needs one kernel"),
+        (&["verify", "all", "--config", "BM=1"], "--config needs one kernel"),
+        (&["verify", "softmax", "--device", "cpu", "--config", "BQ=1"], "no knob `BQ`"),
+        (
+            &["verify", "softmax", "--device", "cpu", "--config", "BN=1", "--limit", "1"],
+            "cannot be used with",
+        ),
+        (&["verify", "softmax", "--seeds", "0"], "--seeds"),
         (&["tune", "bowl", "--budget", "0"], "more than 0 seconds"),
         (&["tune"], "<KERNEL>"),
     ] {
@@ -176,4 +183,37 @@ fn configurations_are_verified_against_the_reference() {
         text.contains("0 wrong on cpu") && text.lines().filter(|l| l.starts_with("softmax")).count() > 1,
         "{text}"
     );
+}
+
+#[test]
+fn one_configuration_is_verified_and_told_as_json() {
+    let words =
+        ["verify", "softmax", "--device", "cpu", "--config", "BM=2", "--shape", "rows=5,length=70", "--json"];
+    let (text, result) = autotune(&words);
+    assert_eq!(result, Ok(()), "{text}");
+    let value: serde_json::Value = serde_json::from_str(&text).expect("it should be JSON");
+    assert_eq!(
+        (&value["right"], &value["wrong"], &value["runs_of_each"]),
+        (&1.into(), &0.into(), &1.into()),
+        "{text}"
+    );
+    let row = &value["configurations"][0];
+    assert_eq!((&row["verdict"], &row["shape"]), (&"right".into(), &vec![5, 70].into()), "{text}");
+    assert!(row["schedule"].as_str().is_some_and(|s| s.starts_with("BM=2 ")), "{text}");
+}
+
+#[test]
+fn a_simulated_gpu_runs_a_configuration_in_every_way() {
+    if let Err(error) = tilewright_runtime::cuda::nvrtc::Nvrtc::get() {
+        if let Some(folder) = std::env::var_os("TILEWRIGHT_SKIPPED_DIR") {
+            let name = format!("autotune-{}-verify.txt", std::process::id());
+            let line = format!("a_simulated_gpu_runs_a_configuration_in_every_way: {error}\n");
+            std::fs::write(Path::new(&folder).join(name), line).expect("the folder should be writable");
+        }
+        return;
+    }
+    let words = ["verify", "softmax", "--device", "sim:sm_80", "--limit", "2", "--seeds", "2"];
+    let (text, result) = autotune(&words);
+    assert_eq!(result, Ok(()), "{text}");
+    assert!(text.contains("0 wrong on sim:sm_80, each run 6 times"), "{text}");
 }

@@ -15,6 +15,7 @@ use crate::cuda::stream::CudaStream;
 use crate::error::RuntimeError;
 use crate::gpu::cuda::Assertions;
 use crate::gpu::sim::{N_SMS, SimDevice};
+use crate::gpu::sim_hook::SimHook;
 use crate::launch::Compiled;
 use crate::stream::Stream;
 
@@ -72,6 +73,21 @@ impl Device {
     #[must_use]
     pub fn sim(arch: Arch, options: tilewright_sim::Options) -> Self {
         Self::new(1, Isa::detect(), Target::Sim(SimDevice::new(arch, options)))
+    }
+
+    /// A simulated GPU whose launches a hook sees and may change.
+    #[must_use]
+    pub fn sim_hooked(arch: Arch, hook: Arc<dyn SimHook>) -> Self {
+        Self::new(1, Isa::detect(), Target::Sim(SimDevice::hooked(arch, hook)))
+    }
+
+    /// The same simulated GPU with its launches run otherwise; `None` for another device.
+    #[must_use]
+    pub fn with_sim_options(&self, options: tilewright_sim::Options) -> Option<Self> {
+        match &self.inner.target {
+            Target::Sim(sim) => Some(Self::sim(sim.arch(), options)),
+            Target::Cpu | Target::Cuda(..) => None,
+        }
     }
 
     fn new(threads: usize, isa: Isa, target: Target) -> Self {

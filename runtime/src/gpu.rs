@@ -13,6 +13,7 @@ pub(crate) mod cuda;
 pub mod facts;
 pub mod sim;
 pub(crate) mod sim_graph;
+pub mod sim_hook;
 mod sim_maps;
 pub(crate) mod sim_memory;
 pub mod variant;

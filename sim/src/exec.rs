@@ -89,7 +89,7 @@ fn slice(unit: &mut Unit<'_>, b: usize, warp: &mut Warp, share: u32) {
             if open != 0 {
                 unit.find(FindingKind::MissingWait, b, warp.index, open, inst, || {
                     "the thread ends with bulk stores from shared memory that it has not waited for; \
-                     cp.async.bulk.wait_group.read 0 comes first"
+                     cp.async.bulk.commit_group and cp.async.bulk.wait_group.read 0 come first"
                         .to_owned()
                 });
             }

@@ -356,18 +356,22 @@ impl<'a> Parser<'_, 'a> {
                 let source = self.integer("a line")? as u32;
                 self.integer("a column")?;
                 while self.eat(b',') {
-                    // `function_name label+offset` and `inlined_at file line column`.
-                    while let Some(Kind::Word(w)) = self.peek() {
-                        let is_attribute = w == "function_name" || w == "inlined_at" || w.starts_with("$L__");
-                        if !is_attribute {
-                            break;
+                    // `function_name label+offset`, `inlined_at file line column`; a label that follows is the next statement.
+                    match self.word("`function_name` or `inlined_at`")? {
+                        "function_name" => {
+                            self.word("a label")?;
+                            if self.eat(b'+') {
+                                self.integer("an offset")?;
+                            }
                         }
-                        self.at += 1;
-                        if self.eat(b'+') {
-                            self.integer("an offset")?;
+                        "inlined_at" => {
+                            for what in ["a file number", "a line", "a column"] {
+                                self.integer(what)?;
+                            }
                         }
-                        while matches!(self.peek(), Some(Kind::Number(_))) {
-                            self.at += 1;
+                        _ => {
+                            self.at -= 1;
+                            return self.fail("`function_name` or `inlined_at`");
                         }
                     }
                 }
@@ -544,6 +548,13 @@ mod tests {
                 Operand::Int(15)
             ]
         );
+    }
+
+    #[test]
+    fn a_label_behind_an_inlined_line_is_a_label() {
+        let stmts = body(".loc 1 2 3, function_name $L__info0, inlined_at 1 4 5\n$L__BB0_2:\nret;");
+        assert!(matches!(&stmts[0], Stmt::Loc { file: 1, line: 2 }));
+        assert!(matches!(&stmts[1], Stmt::Label(name) if name == "$L__BB0_2"), "{stmts:?}");
     }
 
     #[test]

@@ -109,6 +109,25 @@ pub(crate) struct Race {
     stores: Vec<(usize, u32, Epoch)>,
     /// Products by block and warpgroup: commit group and agent.
     products: BTreeMap<(usize, usize), Vec<(u64, Epoch)>>,
+    /// Initialisations of mbarriers by block and offset.
+    inits: BTreeMap<(usize, usize), Init>,
+}
+
+/// An `mbarrier.init`: when, where in the code, and whether its thread has made it visible to the asynchronous proxy.
+#[derive(Debug, Clone, Copy)]
+struct Init {
+    epoch: Epoch,
+    line: u32,
+    is_fenced: bool,
+}
+
+/// An mbarrier that is used although its initialisation need not have happened yet for the user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct EarlyUse {
+    /// PTX line of the initialisation.
+    pub(crate) line: u32,
+    /// The order is there, but not for the asynchronous proxy.
+    pub(crate) only_proxy: bool,
 }
 
 impl Race {
@@ -137,6 +156,7 @@ impl Race {
             next_agent: 0,
             stores: Vec::new(),
             products: BTreeMap::new(),
+            inits: BTreeMap::new(),
         }
     }
 
@@ -391,21 +411,38 @@ impl Race {
 
     /// Threads release what they have done into `key`.
     pub(crate) fn release(&mut self, threads: impl Iterator<Item = usize>, key: Key) {
-        let n = 2 * self.n_threads + AGENTS as usize;
+        let n = self.n_actors();
         let mut sync = self.syncs.remove(&key).unwrap_or_else(|| Sync::new(n));
+        // Threads that left a barrier together share their clocks, which then count once.
+        let mut last: Option<usize> = None;
         for t in threads {
-            self.pour(t, &mut sync);
+            let is_known = last.is_some_and(|l| {
+                let (a, b) = (&self.threads[l], &self.threads[t]);
+                a.seen.is_shared_with(&b.seen) && a.proxy.is_shared_with(&b.proxy)
+            });
+            if !is_known {
+                sync.seen.join(&self.threads[t].seen);
+                sync.proxy.join(&self.threads[t].proxy);
+                last = Some(t);
+            }
+            self.pour_own(t, &mut sync);
             self.threads[t].own += 1;
         }
         self.syncs.insert(key, sync);
     }
 
+    /// All that a thread knows and has done.
     fn pour(&self, t: usize, sync: &mut Sync) {
+        sync.seen.join(&self.threads[t].seen);
+        sync.proxy.join(&self.threads[t].proxy);
+        self.pour_own(t, sync);
+    }
+
+    /// What only the thread itself knows so far.
+    fn pour_own(&self, t: usize, sync: &mut Sync) {
         let thread = &self.threads[t];
         sync.foreign.join(&thread.foreign);
-        sync.seen.join(&thread.seen);
         sync.seen.raise(Epoch { unit: self.unit, actor: t as u32, clock: thread.own });
-        sync.proxy.join(&thread.proxy);
         sync.proxy.raise(Epoch { unit: self.unit, actor: t as u32, clock: thread.proxy_own });
         let actor = (self.n_threads + t) as u32;
         if thread.twin > 0 {
@@ -454,6 +491,25 @@ impl Race {
         (thread.proxy_own, thread.proxy_twin) = (thread.own, thread.twin);
         // What comes after the fence must not count as fenced.
         thread.own += 1;
+    }
+
+    /// `mbarrier.init` by a thread, at a line of the text.
+    pub(crate) fn init(&mut self, t: usize, place: (usize, usize), line: u32) {
+        let epoch = Epoch { unit: self.unit, actor: t as u32, clock: self.threads[t].own };
+        self.inits.insert(place, Init { epoch, line, is_fenced: false });
+    }
+
+    /// A use of an mbarrier by a thread, or by a copy of it, which runs in the asynchronous proxy.
+    pub(crate) fn use_mbarrier(&self, t: usize, place: (usize, usize), by_copy: bool) -> Option<EarlyUse> {
+        let &Init { epoch, line, is_fenced } = self.inits.get(&place)?;
+        let is_seen = self.has_seen(t, epoch, false);
+        let is_visible = !by_copy || is_fenced || self.has_seen(t, epoch, true);
+        (!is_seen || !is_visible).then_some(EarlyUse { line, only_proxy: is_seen })
+    }
+
+    /// `fence.mbarrier_init`: the thread's own initialisations are visible to everyone who synchronises with it.
+    pub(crate) fn fence_inits(&mut self, t: usize) {
+        self.inits.values_mut().filter(|i| i.epoch.actor as usize == t).for_each(|i| i.is_fenced = true);
     }
 
     /// `membar`, `fence`: what came before is released by the atomics and ordered stores that follow.

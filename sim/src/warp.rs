@@ -62,6 +62,8 @@ pub(crate) struct Warp {
     pub(crate) bulk_committed: [u32; LANES],
     /// Lanes with bulk stores they have not waited for.
     pub(crate) bulk_open: u32,
+    /// Lanes with bulk stores that no group has yet.
+    pub(crate) bulk_uncommitted: u32,
     /// Phase of the cluster barrier at which the warp arrived.
     pub(crate) cluster_phase: Option<u32>,
     /// Registers of a thread, as setmaxnreg counts them; 0 when that is not known.
@@ -86,6 +88,7 @@ impl Default for Warp {
             copies: Copies::default(),
             bulk_committed: [0; LANES],
             bulk_open: 0,
+            bulk_uncommitted: 0,
             cluster_phase: None,
             max_regs: 0,
             flight: Flight::default(),
@@ -123,6 +126,7 @@ impl Warp {
         self.copies.committed = [0; LANES];
         self.bulk_committed = [0; LANES];
         self.bulk_open = 0;
+        self.bulk_uncommitted = 0;
         self.cluster_phase = None;
         let n_w = self.regs.w.len();
         self.flight.reset(n_w);

@@ -1,14 +1,20 @@
-//! Project tasks that cargo cannot say: `cargo xtask test | nvrtc | cuda-report | sim-report | sass-compare | gpu-bundle | bench-cpu | bless`.
+//! Project tasks that cargo cannot say: `cargo xtask test | nvrtc | cuda-report | sim-report | sass-compare | gpu-bundle |
+//! mutants | corpus | probes | bench-cpu | bless`.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program prints")]
 
 mod bench;
+mod corpus;
 mod cuda_report;
 mod gpu_bundle;
+mod mutants;
 mod nvrtc;
+mod probes;
+mod ptx;
 mod sass_compare;
 mod sim_report;
 mod test;
+mod verdict;
 
 use std::process::ExitCode;
 
@@ -27,6 +33,14 @@ const USAGE: &str = "usage: cargo xtask <task>
                           them) and Triton's; --keep writes the listings
   gpu-bundle [--no-build] [--no-nvrtc]
                           the programs, the compiler and the scripts that check and measure on a machine with a GPU
+  mutants [--quick] [--corpus DIR] [--only TEXT] [--json FILE] | --deletions | --dump DIR
+                          runs broken versions of our kernels' PTX on the simulated GPU until each is caught, and the kernels as
+                          they are under 300 schedules (--quick: 24); --deletions takes out every synchronising instruction in
+                          turn, --dump writes the PTX
+  corpus --dir DIR        runs the 24 CUDA kernels of a folder on the simulated GPU and compares with references
+  probes check | record --out FILE | replay [--dir DIR]
+                          small kernels that ask hardware what the simulator takes for granted: runs them in the simulator,
+                          records them on a GPU, compares the two
   bench-cpu [--json FILE] [--quick] [--no-llm]
                           benchmarks on this CPU with the peers beside us; ends with one line of ratios
   bless                   rewrites generated documents and expected outputs; review the diff";
@@ -41,6 +55,9 @@ fn main() -> ExitCode {
         "test" => test::run(rest),
         "nvrtc" => nvrtc::run(rest),
         "cuda-report" => cuda_report::run(rest),
+        "mutants" => mutants::run(rest),
+        "corpus" => corpus::run(rest),
+        "probes" => probes::run(rest),
         "sim-report" => sim_report::run(rest),
         "sass-compare" => sass_compare::run(rest),
         "gpu-bundle" => gpu_bundle::run(rest),

@@ -4,6 +4,7 @@
 //! runs, and copies what is mutable back; views that share memory share it there too. Bounds are therefore those of the views themselves:
 //! one element beyond a view is a finding, whatever lies behind it on the host.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -12,13 +13,15 @@ use tilewright_codegen::error::LaunchError;
 use tilewright_codegen::kernel::Launch;
 use tilewright_codegen::launch::{Arg, ViewArg};
 use tilewright_codegen::target::Arch;
-use tilewright_sim::{Machine, Module, Options};
+use tilewright_sim::{Machine, Module};
+pub use tilewright_sim::{Options, Policy, Race};
 
 use crate::cuda::packing::{EncodedMap, MapEncoder, MapFailure, Packed, blocks, pack};
 use crate::error::CudaError;
 use crate::gpu::cuda::{STATUS_WORDS, failed_assertion, not_on_device};
 use crate::gpu::facts;
 use crate::gpu::sim_graph::{Recorded, Recorder};
+use crate::gpu::sim_hook::SimHook;
 use crate::gpu::sim_memory::{SimHeap, SimMemory};
 use crate::gpu::variant::Variant;
 
@@ -29,6 +32,7 @@ pub(crate) const N_SMS: u32 = 132;
 pub struct SimDevice {
     arch: Arch,
     options: Options,
+    hook: Option<Arc<dyn SimHook>>,
     machine: Mutex<Machine>,
     variants: Mutex<HashMap<u64, Arc<Loaded>>>,
     heap: SimHeap,
@@ -49,11 +53,18 @@ impl SimDevice {
         Self {
             arch,
             options,
+            hook: None,
             machine: Mutex::new(Machine::new()),
             variants: Mutex::default(),
             heap: SimHeap::default(),
             recorder: Recorder::default(),
         }
+    }
+
+    /// A device of an architecture whose launches a hook sees and may change.
+    #[must_use]
+    pub fn hooked(arch: Arch, hook: Arc<dyn SimHook>) -> Self {
+        Self { hook: Some(hook), ..Self::new(arch, Options::default()) }
     }
 
     /// Its architecture.
@@ -155,11 +166,14 @@ impl SimDevice {
             block: [kernel.block_threads, 1, 1],
             cluster: (kernel.cluster != [1; 3]).then_some(kernel.cluster),
             dynamic_shared_bytes: kernel.dynamic_shared_bytes,
-            options: self.options.clone(),
+            options: self.hook.as_ref().map_or_else(|| self.options.clone(), |hook| hook.options()),
         };
         let report = machine
             .launch(module, &kernel.entry, &shape, &params)
             .map_err(|e| device(format!("the simulated launch failed: {e}")))?;
+        if let Some(hook) = &self.hook {
+            hook.reported(&report);
+        }
         for place in &places.0 {
             let mut bytes = vec![0; place.end - place.start];
             machine.read(place.address, &mut bytes).map_err(|e| device(e.to_string()))?;
@@ -186,12 +200,14 @@ impl SimDevice {
         let kernel = (launch.kernel)();
         let args: Vec<_> = launch.args.iter().map(facts::of).collect();
         let variant = Variant::new(&kernel, launch.schedule, self.arch, &args)?;
+        let device = |message: String| LaunchError::Device { kernel: kernel.name, message };
+        let ptx = match &self.hook {
+            Some(hook) => Cow::Owned(hook.ptx(kernel.name, &variant.compiled.ptx).map_err(device)?),
+            None => Cow::Borrowed(&variant.compiled.ptx[..]),
+        };
         let module = {
             let mut machine = self.machine.lock().unwrap_or_else(PoisonError::into_inner);
-            machine.load(&variant.compiled.ptx).map_err(|e| LaunchError::Device {
-                kernel: kernel.name,
-                message: format!("the PTX cannot be simulated: {e}"),
-            })?
+            machine.load(&ptx).map_err(|e| device(format!("the PTX cannot be simulated: {e}")))?
         };
         let loaded = Arc::new(Loaded { variant, module });
         let mut all = self.variants.lock().unwrap_or_else(PoisonError::into_inner);

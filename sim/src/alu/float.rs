@@ -37,6 +37,12 @@ fn zo(value: f32) -> u32 {
     z(value.to_bits()).to_bits()
 }
 
+/// The bits of a result: every NaN is the canonical one, in a form that vectorises.
+#[inline(always)]
+fn o(value: f32) -> u32 {
+    if value.is_nan() { fp::NAN_F32 } else { value.to_bits() }
+}
+
 /// `.sat`: NaN becomes +0.
 #[inline(always)]
 fn sat(value: f32) -> u32 {
@@ -58,20 +64,20 @@ fn min(a: f32, b: f32) -> f32 {
 }
 
 fn single(t: &mut Table) {
-    lane!(t, "add{.rn,}.f32", W = (a: W, b: W) => (f(a) + f(b)).to_bits());
-    lane!(t, "sub{.rn,}.f32", W = (a: W, b: W) => (f(a) - f(b)).to_bits());
-    lane!(t, "mul{.rn,}.f32", W = (a: W, b: W) => (f(a) * f(b)).to_bits());
-    lane!(t, "{fma,mad}.rn.f32", W = (a: W, b: W, c: W) => f(a).mul_add(f(b), f(c)).to_bits());
-    lane!(t, "div.rn.f32", W = (a: W, b: W) => (f(a) / f(b)).to_bits());
-    lane!(t, "rcp.rn.f32", W = (a: W) => (1.0 / f(a)).to_bits());
-    lane!(t, "sqrt.rn.f32", W = (a: W) => f(a).sqrt().to_bits());
-    lane!(t, "add{.rn,}.ftz.f32", W = (a: W, b: W) => zo(z(a) + z(b)));
-    lane!(t, "sub{.rn,}.ftz.f32", W = (a: W, b: W) => zo(z(a) - z(b)));
-    lane!(t, "mul{.rn,}.ftz.f32", W = (a: W, b: W) => zo(z(a) * z(b)));
-    lane!(t, "{fma,mad}.rn.ftz.f32", W = (a: W, b: W, c: W) => zo(z(a).mul_add(z(b), z(c))));
-    lane!(t, "div.rn.ftz.f32", W = (a: W, b: W) => zo(z(a) / z(b)));
-    lane!(t, "rcp.rn.ftz.f32", W = (a: W) => zo(1.0 / z(a)));
-    lane!(t, "sqrt.rn.ftz.f32", W = (a: W) => zo(z(a).sqrt()));
+    lane!(t, "add{.rn,}.f32", W = (a: W, b: W) => o(f(a) + f(b)));
+    lane!(t, "sub{.rn,}.f32", W = (a: W, b: W) => o(f(a) - f(b)));
+    lane!(t, "mul{.rn,}.f32", W = (a: W, b: W) => o(f(a) * f(b)));
+    lane!(t, "{fma,mad}.rn.f32", W = (a: W, b: W, c: W) => o(f(a).mul_add(f(b), f(c))));
+    lane!(t, "div.rn.f32", W = (a: W, b: W) => o(f(a) / f(b)));
+    lane!(t, "rcp.rn.f32", W = (a: W) => o(1.0 / f(a)));
+    lane!(t, "sqrt.rn.f32", W = (a: W) => o(f(a).sqrt()));
+    lane!(t, "add{.rn,}.ftz.f32", W = (a: W, b: W) => zo(f(o(z(a) + z(b)))));
+    lane!(t, "sub{.rn,}.ftz.f32", W = (a: W, b: W) => zo(f(o(z(a) - z(b)))));
+    lane!(t, "mul{.rn,}.ftz.f32", W = (a: W, b: W) => zo(f(o(z(a) * z(b)))));
+    lane!(t, "{fma,mad}.rn.ftz.f32", W = (a: W, b: W, c: W) => zo(f(o(z(a).mul_add(z(b), z(c))))));
+    lane!(t, "div.rn.ftz.f32", W = (a: W, b: W) => zo(f(o(z(a) / z(b)))));
+    lane!(t, "rcp.rn.ftz.f32", W = (a: W) => zo(f(o(1.0 / z(a)))));
+    lane!(t, "sqrt.rn.ftz.f32", W = (a: W) => zo(f(o(z(a).sqrt()))));
     lane!(t, "add{.rn,}.sat.f32", W = (a: W, b: W) => sat(f(a) + f(b)));
     lane!(t, "sub{.rn,}.sat.f32", W = (a: W, b: W) => sat(f(a) - f(b)));
     lane!(t, "mul{.rn,}.sat.f32", W = (a: W, b: W) => sat(f(a) * f(b)));

@@ -123,6 +123,7 @@ pub(super) fn step(
             for lane in lanes(mask) {
                 warp.bulk_committed[lane] += 1;
             }
+            warp.bulk_uncommitted &= !mask;
         }
         AsyncOp::BulkWait { keep } => {
             for lane in lanes(mask) {
@@ -131,9 +132,9 @@ pub(super) fn step(
                     let t = race.thread(b, warp.index, lane);
                     race.bulk_done(t, warp.bulk_committed[lane].saturating_sub(*keep));
                 }
-                if *keep == 0 {
-                    warp.bulk_open &= !(1 << lane);
-                }
+            }
+            if *keep == 0 {
+                warp.bulk_open &= !mask | warp.bulk_uncommitted;
             }
         }
         AsyncOp::StoreAsync { dst, bar, bytes, regs } => {

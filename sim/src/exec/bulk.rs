@@ -100,6 +100,11 @@ pub(super) fn issue(unit: &mut Unit<'_>, b: usize, warp: &mut Warp, inst: &Inst,
                     }
                 }
             }
+            let bar_offset = (bar & ((1 << RANK_SHIFT) - 1)).wrapping_sub(SHARED_BASE) as usize;
+            for &target in &targets {
+                let actor = Actor { b, warp: warp.index, lane, inst };
+                mbarrier::check_use(unit, actor, (target, bar_offset), true);
+            }
             let mut agent = Epoch::default();
             let mut found = None;
             if let Some(race) = &mut unit.race {
@@ -121,6 +126,7 @@ pub(super) fn issue(unit: &mut Unit<'_>, b: usize, warp: &mut Warp, inst: &Inst,
                 }
             }
             warp.bulk_open |= 1 << lane;
+            warp.bulk_uncommitted |= 1 << lane;
             let mut found = None;
             if let Some(race) = &mut unit.race {
                 let t = race.thread(b, warp.index, lane);

@@ -118,6 +118,30 @@ pub(super) fn init(unit: &mut Unit<'_>, actor: Actor<'_>, addr: u64, count: u32)
     let block = &mut unit.blocks[target];
     block.shared.store(at, 8, word);
     block.mbarriers.insert(at, word);
+    if let Some(race) = &mut unit.race {
+        let t = race.thread(actor.b, actor.warp, actor.lane);
+        race.init(t, (target, at), actor.inst.line);
+    }
+}
+
+/// Whether a lane, or a copy that it issues, may rely on the initialisation of an mbarrier.
+pub(super) fn check_use(unit: &mut Unit<'_>, actor: Actor<'_>, place: (usize, usize), by_copy: bool) {
+    let Some(race) = &unit.race else { return };
+    let t = race.thread(actor.b, actor.warp, actor.lane);
+    let Some(early) = race.use_mbarrier(t, place, by_copy) else { return };
+    let (at, line) = (place.1, early.line);
+    let (kind, advice) = if early.only_proxy {
+        (
+            FindingKind::MissingProxyFence,
+            "the copy may not see it; the initialising thread needs fence.mbarrier_init.release.cluster \
+             or fence.proxy.async before the barrier",
+        )
+    } else {
+        (FindingKind::Race, "put a barrier between the two")
+    };
+    unit.find(kind, actor.b, actor.warp, 1 << actor.lane, actor.inst, || {
+        format!("uses the mbarrier at offset {at}, initialised at PTX line {line}; {advice}")
+    });
 }
 
 /// `mbarrier.inval`.
@@ -140,6 +164,7 @@ pub(crate) fn arrive(
     if unit.race.is_some()
         && let Some((target, at)) = place(unit, actor, addr)
     {
+        check_use(unit, actor, (target, at), false);
         races::release(unit, actor.b, actor.warp, 1 << actor.lane, Key::Mbar(target, at));
     }
     update(unit, actor, addr, |state| {
@@ -184,6 +209,7 @@ pub(super) fn wait(
             && unit.race.is_some()
             && let Some((target, at)) = place(unit, actor, addr[lane])
         {
+            check_use(unit, actor, (target, at), false);
             keys.push((lane, Key::Phase(target, at)));
         }
     }

@@ -162,7 +162,8 @@ pub(super) fn fence(unit: &mut Unit<'_>, b: usize, warp: &Warp, mask: u32, kind:
             match kind {
                 FenceKind::Cta | FenceKind::Cluster | FenceKind::Gpu => race.fence(t),
                 FenceKind::ProxyAsync => race.fence_proxy(t),
-                FenceKind::ProxyOther | FenceKind::MbarrierInit => {}
+                FenceKind::MbarrierInit => race.fence_inits(t),
+                FenceKind::ProxyOther => {}
             }
         }
     });

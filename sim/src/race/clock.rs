@@ -19,6 +19,11 @@ impl Vc {
         self.0[actor]
     }
 
+    /// Whether both are one clock in memory.
+    pub(super) fn is_shared_with(&self, other: &Vc) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// Makes an epoch known.
     pub(super) fn raise(&mut self, epoch: Epoch) {
         let at = epoch.actor as usize;
