@@ -36,6 +36,21 @@ const HOPPER: &[(&str, &str, &[usize])] = &[
     ("attention", "bf16", &[40, 40, 1, 1, 256]),
 ];
 
+/// Points of the schedules that only the largest kernels are worth: programs walked by persistent blocks. They need not be declared
+/// for the element type.
+const LADDER: &[(&str, &str, &[usize], &[(&str, i64)])] = &[
+    ("matmul", "bf16", &[300, 264, 328], &[("persistent", 1)]),
+    ("matmul", "f16", &[260, 520, 136], &[("persistent", 1), ("BN", 256), ("stages", 4)]),
+    (
+        "matmul",
+        "bf16",
+        &[200, 400, 72],
+        &[("persistent", 1), ("BM", 64), ("BN", 64), ("warps", 4), ("stages", 2)],
+    ),
+    ("matmul_gated", "bf16", &[264, 392, 128], &[("persistent", 1)]),
+    ("attention", "bf16", &[200, 300, 2, 2, 64], &[("persistent", 1)]),
+];
+
 /// Declared configurations that are tried of a kernel and element type, beside the default.
 const OTHERS: usize = 2;
 
@@ -169,6 +184,27 @@ fn tensor_copies_and_warpgroups_match_however_late_they_finish() {
             let races = policy == Policy::Random && number.is_multiple_of(2);
             let race = if races { Race::On } else { Race::Off };
             let options = Options { policy, race, ..options(number) };
+            checks.check(&label, &mut *case, &schedule, Arch::Sm90a, &options);
+        }
+        checks.check(&label, &mut *case, &schedule, Arch::Sm80, &options(number));
+    }
+    checks.finish();
+}
+
+#[test]
+fn the_schedules_of_large_kernels_match() {
+    if !has_nvrtc("the_schedules_of_large_kernels_match") {
+        return;
+    }
+    let mut checks = Checks::new();
+    for (number, (name, dtype, shape, knobs)) in LADDER.iter().enumerate().filter(|(_, p)| is_wanted(p.0)) {
+        let entry = registry::find(name).unwrap_or_else(|| panic!("{name} should be registered"));
+        let mut case = made(entry, &CaseParams::new(dtype, shape));
+        let default = case.kernel().gpu.default.clone();
+        let schedule = knobs.iter().fold(default, |schedule, &(knob, n)| schedule.with(knob, n));
+        let label = format!("{name} {dtype} {shape:?}");
+        for policy in POLICIES {
+            let options = Options { policy, race: Race::On, ..options(number) };
             checks.check(&label, &mut *case, &schedule, Arch::Sm90a, &options);
         }
         checks.check(&label, &mut *case, &schedule, Arch::Sm80, &options(number));

@@ -43,13 +43,18 @@ pub fn generate(
 pub fn finish(gpu: GpuFunc, arch: Arch, options: &WriteOptions) -> Generated {
     let source = write(&gpu, options);
     let params = source.params.iter().map(|slot| param(&gpu, slot)).collect();
+    let grid = match (gpu.is_persistent, gpu.cluster) {
+        (true, _) => GridRule::Persistent { blocks_per_sm: gpu.min_blocks.max(1) },
+        (false, 1) => GridRule::Programs,
+        (false, _) => GridRule::Clusters,
+    };
     let kernel = CudaKernel {
         name: gpu.name.clone(),
         source: source.text.clone(),
         entry: source.entry.clone(),
         arch,
         math: MathFlags::IEEE,
-        grid: GridRule::Programs,
+        grid,
         block_threads: gpu.n_threads(),
         dynamic_shared_bytes: gpu.shared_bytes,
         cluster: [gpu.cluster, 1, 1],
@@ -71,6 +76,7 @@ fn param(gpu: &GpuFunc, slot: &ParamSlot) -> CudaParam {
         ParamSlot::Scalar { param } => {
             CudaParam::Scalar { arg: param, dtype: gpu.ty(gpu.params[param].var).dtype() }
         }
+        ParamSlot::GridExtent { axis } => CudaParam::GridExtent { axis },
         ParamSlot::Map(i) => {
             let map = &gpu.maps[i];
             let arg = gpu.params.iter().position(|p| p.var == map.param);

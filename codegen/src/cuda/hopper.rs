@@ -5,7 +5,7 @@
 
 use super::coords::sum;
 use super::writer::Writer;
-use crate::gpu::{Arrive, BarrierId, BufferId, StmtKind, TensorMapId, Var, VarType};
+use crate::gpu::{Arrive, BarrierId, Buffer, BufferId, StmtKind, TensorMapId, Var, VarType};
 
 /// Whether one thread of the role issues the statement.
 pub(crate) const fn is_single_thread(kind: &StmtKind) -> bool {
@@ -13,6 +13,14 @@ pub(crate) const fn is_single_thread(kind: &StmtKind) -> bool {
 }
 
 impl Writer<'_> {
+    /// A number of blocks, or the index of one, in clusters.
+    pub(crate) fn clusters_of(&self, blocks: &str) -> String {
+        match self.func.cluster {
+            1 => format!("(int){blocks}"),
+            n => format!("(int)({blocks} / {n}u)"),
+        }
+    }
+
     /// Shared address of an element of an array of mbarriers.
     fn barrier_at(&mut self, id: BarrierId, slot: Option<Var>) -> String {
         let name = self.barrier_names[id.index()].clone();
@@ -135,13 +143,14 @@ impl Writer<'_> {
     }
 
     /// `store_matrix`: 16 rows by 16 columns of a warp per instruction.
-    pub(crate) fn store_matrix(&mut self, src: Var, id: BufferId) {
+    pub(crate) fn store_matrix(&mut self, src: Var, first: u32, id: BufferId, panel: u32) {
         let VarType::Tile { layout, .. } = self.func.ty(src).clone() else {
             panic!("{src} should be a tile")
         };
         let buffer = self.func.buffers[id.index()].clone();
         let m = self.tiles(&layout, 0, 16);
-        let n = self.tiles(&layout, 1, 8);
+        let mut n = self.tiles(&layout, 1, 8);
+        n.starts.retain(|c| (first..first + buffer.columns).contains(c));
         let table: Vec<u32> =
             super::mma::accumulators(&layout, &m.starts, &n.starts).iter().map(|r| r / 2).collect();
         let (mt, nt) = (m.starts.len(), n.starts.len());
@@ -155,11 +164,13 @@ impl Writer<'_> {
         self.text.open(format!("for (int m_ = 0; m_ < {mt}; ++m_) {{"));
         self.text.line("#pragma unroll");
         self.text.open(format!("for (int n_ = 0; n_ < {}; ++n_) {{", nt / 2));
-        let column_starts: Vec<u32> = n.starts.iter().step_by(2).copied().collect();
+        let column_starts: Vec<u32> = n.starts.iter().step_by(2).map(|c| c - first).collect();
         let (row, column) = (self.table(&m.starts, "m_"), self.table(&column_starts, "n_"));
         let row = sum(&[&m.warp, &row, "(lane & 15)"]);
         let column = sum(&[&n.warp, &column, "(lane >> 4) * 8"]);
-        let offset = self.element_offset(&buffer, &row, &column);
+        let panel_bytes = (panel * buffer.rows * buffer.pitch_bytes).to_string();
+        let buffer = Buffer { panels: 1, ..buffer };
+        let offset = sum(&[&panel_bytes, &self.element_offset(&buffer, &row, &column)]);
         let half = nt / 2;
         let flat = if half == 1 { "m_".to_owned() } else { format!("(m_ * {half} + n_)") };
         let (first, second): (Vec<u32>, Vec<u32>) = table.chunks_exact(2).map(|c| (c[0], c[1])).unzip();

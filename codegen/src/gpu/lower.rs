@@ -29,7 +29,7 @@ use crate::layout::Layout;
 use crate::schedule::Schedule;
 use crate::target::Arch;
 use dots::Way;
-use hopper::{ConsumerLoop, LoopRings, TensorRing, can_specialise};
+use hopper::{ConsumerLoop, LoopRings, ProgramIds, TensorRing, can_specialise};
 use plan::{Plan, definitions, plan};
 
 /// What a launch knows of a view argument beyond its type.
@@ -100,7 +100,8 @@ pub fn lower_observed(
             cluster: 1,
             // Without a number the compiler saves registers for more blocks than asked for, and spills to do so.
             min_blocks: schedule.get("blocks").unwrap_or(1).clamp(1, 32) as u32,
-            is_persistent: false,
+            // Without a producer that runs ahead, a block gains nothing by a second program.
+            is_persistent: is_specialised && schedule.get("persistent") == Some(1),
             params: Vec::new(),
             maps: Vec::new(),
             vars: Vec::new(),
@@ -111,6 +112,8 @@ pub fn lower_observed(
             body: Block::default(),
         },
         open: vec![Block::default()],
+        start: Block::default(),
+        program_ids: None,
         vars: BTreeMap::new(),
         shared: Vec::new(),
         depths: BTreeMap::new(),
@@ -120,6 +123,7 @@ pub fn lower_observed(
         tensor_rings: Vec::new(),
         loop_rings: Vec::new(),
         consumer: None,
+        has_tensor_stores: false,
         reader: None,
         accesses: Vec::new(),
         loc: Loc::default(),
@@ -182,6 +186,10 @@ struct Lower<'a> {
     out: GpuFunc,
     /// Blocks under construction, innermost last.
     open: Vec<Block>,
+    /// What the role begins with.
+    start: Block,
+    /// Indices of the program under way, where blocks walk over programs.
+    program_ids: Option<ProgramIds>,
     /// Registers of values.
     vars: BTreeMap<Value, Var>,
     /// Tiles that lie in shared memory for products, from their definition on.
@@ -200,6 +208,8 @@ struct Lower<'a> {
     loop_rings: Vec<LoopRings>,
     /// The consumers' loop under way.
     consumer: Option<ConsumerLoop>,
+    /// Whether results leave by tensor copies.
+    has_tensor_stores: bool,
     /// Extents of the tile that is being computed from what is asked for.
     reader: Option<ir::Shape>,
     /// Accesses to device memory since the threads last met.

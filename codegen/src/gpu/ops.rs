@@ -62,6 +62,12 @@ pub enum Op {
     ProgramId(u8),
     /// `num_programs`: i32 extent of the grid along an axis.
     NumPrograms(u8),
+    /// `cluster_id`: i32 index of the block's cluster, of the block itself without clusters, where blocks walk over programs.
+    ClusterId,
+    /// `num_clusters`: i32 number of clusters, of blocks without clusters, where blocks walk over programs.
+    NumClusters,
+    /// `cluster_rank`: i32 index of the block in its cluster.
+    ClusterRank,
     /// `coord`: an i32 tile of each element's coordinate.
     Coord(Coord),
     /// `copy`: an operand as it is.
@@ -482,8 +488,11 @@ pub enum StmtKind {
         /// First row of the panel, in rows.
         row: u32,
     },
-    /// `wait_stores`: until what this thread's stores read (or wrote, with `complete`) is done.
+    /// `wait_stores`: until what this thread's stores read (or wrote, with `complete`) is done, but for the last groups. A run of
+    /// tensor stores that nothing else stands between is one group.
     WaitStores {
+        /// Groups that may be under way.
+        pending: u32,
         /// Whether the writes must be visible, not just the source free.
         complete: bool,
     },
@@ -517,12 +526,16 @@ pub enum StmtKind {
         /// Accumulators that are complete.
         done: Vec<Var>,
     },
-    /// `store_matrix`: a 16-bit tile in the accumulator layout goes to shared panels by `stmatrix`.
+    /// `store_matrix`: columns of a 16-bit tile in the accumulator layout go to a shared panel by `stmatrix`.
     StoreMatrix {
         /// The tile.
         src: Var,
+        /// The first of its columns; as many follow as the panel has.
+        column: u32,
         /// The buffer.
         buffer: BufferId,
+        /// The panel of its first slot.
+        panel: u32,
     },
     /// `grid_wait`: until the launch before this one has finished (programmatic dependent launch).
     GridWait,

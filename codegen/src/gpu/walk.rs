@@ -105,7 +105,7 @@ macro_rules! mentions {
                 StmtKind::WgmmaWait { pending: _, done } => {
                     for v in done { f(v, Update); }
                 }
-                StmtKind::StoreMatrix { src, buffer: _ } => f(src, Read),
+                StmtKind::StoreMatrix { src, column: _, buffer: _, panel: _ } => f(src, Read),
                 StmtKind::Barrier { .. }
                 | StmtKind::CommitCopies
                 | StmtKind::WaitCopies { .. }
@@ -123,7 +123,13 @@ macro_rules! mentions {
         /// Calls `f` on every variable that the operation reads.
         pub fn $of_op(op: &$($mutability)? Op, f: &mut impl FnMut(&$($mutability)? Var)) {
             match op {
-                Op::Const(_) | Op::ProgramId(_) | Op::NumPrograms(_) | Op::Coord(_) => {}
+                Op::Const(_)
+                | Op::ProgramId(_)
+                | Op::NumPrograms(_)
+                | Op::ClusterId
+                | Op::NumClusters
+                | Op::ClusterRank
+                | Op::Coord(_) => {}
                 Op::Copy(a) | Op::Unary(_, a) | Op::Cast(a) => $of_operand(a, f),
                 Op::Binary(_, a, b) => {
                     $of_operand(a, f);

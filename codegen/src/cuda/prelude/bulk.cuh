@@ -8,6 +8,13 @@ __device__ __forceinline__ bool elect_one() {
   asm volatile("{\n .reg .pred p;\n elect.sync _|p, 0xffffffff;\n selp.u32 %0, 1, 0, p;\n}\n" : "=r"(is_elected));
   return is_elected != 0;
 }
+//@ cluster_rank
+// Index of the block in its cluster.
+__device__ __forceinline__ unsigned cluster_rank() {
+  unsigned rank;
+  asm("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
+  return rank;
+}
 //@ mbarrier_init
 // PTX ISA, mbarrier.
 __device__ __forceinline__ void mbarrier_init(unsigned barrier, unsigned arrivals) {
@@ -87,10 +94,14 @@ __device__ __forceinline__ void tma_store_5d(const TensorMap* map, unsigned from
 //@ commit_stores
 __device__ __forceinline__ void commit_stores() { asm volatile("cp.async.bulk.commit_group;" ::: "memory"); }
 //@ wait_stores_read
-// Until this thread's stores have read their source.
-__device__ __forceinline__ void wait_stores_read() { asm volatile("cp.async.bulk.wait_group.read 0;" ::: "memory"); }
+// Until this thread's stores have read their source, but for the last N groups.
+template <int N> __device__ __forceinline__ void wait_stores_read() {
+  asm volatile("cp.async.bulk.wait_group.read %0;" ::"n"(N) : "memory");
+}
 //@ wait_stores_complete
-__device__ __forceinline__ void wait_stores_complete() { asm volatile("cp.async.bulk.wait_group 0;" ::: "memory"); }
+template <int N> __device__ __forceinline__ void wait_stores_complete() {
+  asm volatile("cp.async.bulk.wait_group %0;" ::"n"(N) : "memory");
+}
 //@ fence_async
 // Orders this thread's accesses to shared memory before those of the copy engine and the matrix unit. PTX ISA, fence.proxy.async.
 __device__ __forceinline__ void fence_async() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }

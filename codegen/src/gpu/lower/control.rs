@@ -126,7 +126,10 @@ impl Lower<'_> {
         let name = self.name_of(v);
         let op = match op {
             ir::Op::Const(c) => Op::Const(*c),
-            ir::Op::ProgramId(axis) => Op::ProgramId(*axis),
+            ir::Op::ProgramId(axis) => match self.program_ids {
+                Some(ids) => return ids[usize::from(*axis)],
+                None => Op::ProgramId(*axis),
+            },
             ir::Op::NumPrograms(axis) => Op::NumPrograms(*axis),
             ir::Op::ViewDim(view, axis) => Op::ViewDim(self.var(*view), *axis),
             ir::Op::Load { view, offsets, pad, .. } => {

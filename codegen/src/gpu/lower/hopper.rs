@@ -13,9 +13,10 @@
 //!
 //! Loads that one product reads, or several products that share a load, form one ring with one pair of mbarriers. Loops that
 //! bring equal tiles use the ring in turn, and slot and phase run on from loop to loop. What either role runs stands in `producer`
-//! and `consumer`, how results leave in `store`; here is what both share.
+//! and `consumer`, which programs a block runs in `persistent`, how results leave in `store`; here is what all share.
 
 mod consumer;
+mod persistent;
 mod producer;
 mod store;
 
@@ -30,6 +31,7 @@ use crate::gpu::ops::{Op, Operand, Role, StmtKind};
 use crate::ir::walk::for_each_definition;
 use crate::ir::{self, BinaryOp, Block, DType, Func, StmtKind as TileStmt, Type, Value};
 pub(super) use consumer::ConsumerLoop;
+pub(super) use persistent::ProgramIds;
 
 /// Slots of a ring when the schedule says nothing.
 const DEFAULT_STAGES: i64 = 3;
@@ -170,14 +172,17 @@ impl Lower<'_> {
     pub(super) fn specialised(&mut self) {
         let src = self.src;
         let n_consumers = self.plan.n_warps;
-        let consumers = self.nested(|cx| cx.block(&src.body));
+        let consumers = self.nested_with_start(|cx| {
+            cx.each_program(|cx| cx.block(&src.body));
+            cx.end_stores();
+        });
         self.vars.clear();
         for p in &self.out.params.clone() {
             let value = self.src.params.iter().find(|q| q.name == p.name).map(|q| q.value);
             self.vars.extend(value.map(|v| (v, p.var)));
         }
         let mut order = std::mem::take(&mut self.loop_rings).into_iter();
-        let producer = self.nested(|cx| cx.producer(&src.body, &mut order));
+        let producer = self.nested_with_start(|cx| cx.each_program(|cx| cx.producer(&src.body, &mut order)));
         self.out.n_warps = n_consumers + PRODUCER_WARPS;
         self.out.min_blocks = 1;
         self.emit(StmtKind::InitBarriers);
@@ -290,7 +295,8 @@ impl Lower<'_> {
         let label = self.label(loads[0].load);
         let full = self.mbarrier(&format!("{label}_full"), stages, 1, bytes);
         let empty = self.mbarrier(&format!("{label}_empty"), stages, self.plan.n_warps, 0);
-        let consumer = (self.counter("slot", 0), self.counter("phase", 0));
+        // Slot and phase run on from loop to loop and from program to program.
+        let consumer = self.at_start(|cx| (cx.counter("slot", 0), cx.counter("phase", 0)));
         self.tensor_rings.push(TensorRing {
             tiles,
             buffers,

@@ -253,7 +253,7 @@ impl Parser<'_> {
                 if !complete {
                     self.cur.expect_word("read")?;
                 }
-                StmtKind::WaitStores { complete }
+                StmtKind::WaitStores { pending: self.number_after("pending", 0)?, complete }
             }
             "fence_async" => StmtKind::FenceAsync,
             "wgmma_fence" => StmtKind::WgmmaFence,
@@ -290,8 +290,10 @@ impl Parser<'_> {
             }
             "store_matrix" => {
                 let buffer = self.buffer()?;
+                let panel = self.number_after("panel", 0)?;
                 self.cur.expect("=")?;
-                StmtKind::StoreMatrix { src: self.var()?, buffer }
+                let src = self.var()?;
+                StmtKind::StoreMatrix { src, column: self.number_after("column", 0)?, buffer, panel }
             }
             "grid_wait" => StmtKind::GridWait,
             "grid_release" => StmtKind::GridRelease,

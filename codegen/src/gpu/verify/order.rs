@@ -61,7 +61,8 @@ struct Progress {
     /// Products not committed, and the groups that were: records and accumulators.
     products: Vec<(Vec<u64>, Vec<Var>)>,
     product_groups: Vec<Vec<(Vec<u64>, Vec<Var>)>>,
-    stores: Vec<u64>,
+    /// Groups of tensor stores.
+    store_groups: Vec<Vec<u64>>,
     /// Registers of products written by ordinary statements since the last fence.
     unfenced: Vec<Var>,
     /// Accumulators that no wait has named since their last product.
@@ -114,7 +115,7 @@ impl Verifier<'_> {
                 copy_groups: Vec::new(),
                 products: Vec::new(),
                 product_groups: Vec::new(),
-                stores: Vec::new(),
+                store_groups: Vec::new(),
                 unfenced: Vec::new(),
                 unnamed: Vec::new(),
             })
@@ -234,10 +235,19 @@ impl Checker<'_, '_> {
             }
             EventKind::TmaStore { cell } => {
                 let id = self.access(role, *cell, false, Some(Flight::Store), None, "read by a tensor store");
-                self.roles[role].stores.push(id);
+                // A run of stores is one group.
+                let before = self.roles[role].next.checked_sub(1);
+                let events = &self.trace(role).events;
+                let goes_on = before.is_some_and(|i| matches!(events[i].kind, EventKind::TmaStore { .. }));
+                match self.roles[role].store_groups.last_mut() {
+                    Some(group) if goes_on => group.push(id),
+                    Some(_) | None => self.roles[role].store_groups.push(vec![id]),
+                }
             }
-            EventKind::WaitStores => {
-                let ids = std::mem::take(&mut self.roles[role].stores);
+            EventKind::WaitStores { pending } => {
+                let groups = &mut self.roles[role].store_groups;
+                let done = groups.len().saturating_sub(*pending as usize);
+                let ids: Vec<u64> = groups.drain(..done).flatten().collect();
                 self.land(role, &ids);
             }
             EventKind::WgmmaFence => self.roles[role].unfenced.clear(),

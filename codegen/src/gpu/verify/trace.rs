@@ -30,6 +30,13 @@ pub(super) struct Scenario {
     holds: [bool; 2],
 }
 
+impl Scenario {
+    /// Clusters of the launch: a third of the programs, so that blocks which walk over programs meet several.
+    fn n_clusters(&self) -> i64 {
+        (self.n_programs / 3).max(1)
+    }
+}
+
 /// The scenarios that a function is run under.
 pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario { extent: 1, program: 0, n_programs: 1, holds: [false, false] },
@@ -87,7 +94,9 @@ pub(super) enum EventKind {
     TmaStore {
         cell: Cell,
     },
-    WaitStores,
+    WaitStores {
+        pending: u32,
+    },
     WgmmaFence,
     Wgmma {
         acc: Var,
@@ -284,7 +293,10 @@ impl Tracer<'_, '_> {
             }
             StmtKind::Barrier { .. } => self.emit(node, EventKind::Barrier),
             StmtKind::ToShared { buffer, slot, .. } => self.access(node, *buffer, *slot, true),
-            StmtKind::StoreMatrix { buffer, .. } => self.access(node, *buffer, None, true),
+            StmtKind::StoreMatrix { buffer, panel, .. } => {
+                let cell = Cell { buffer: *buffer, slot: 0, panel: Some(*panel) };
+                self.emit(node, EventKind::Access { cell, writes: true });
+            }
             StmtKind::CopyAsync { buffer, slot, .. } => {
                 let cell = self.cell(node, *buffer, *slot);
                 self.emit(node, EventKind::Copy { cell });
@@ -344,7 +356,9 @@ impl Tracer<'_, '_> {
                 let cell = Cell { buffer: *buffer, slot: 0, panel: Some(*panel) };
                 self.emit(node, EventKind::TmaStore { cell });
             }
-            StmtKind::WaitStores { .. } => self.emit(node, EventKind::WaitStores),
+            StmtKind::WaitStores { pending, .. } => {
+                self.emit(node, EventKind::WaitStores { pending: *pending });
+            }
             StmtKind::FenceAsync => self.emit(node, EventKind::FenceAsync),
             StmtKind::WgmmaFence => self.emit(node, EventKind::WgmmaFence),
             StmtKind::WgmmaCommit => self.emit(node, EventKind::WgmmaCommit),
@@ -421,7 +435,10 @@ impl Tracer<'_, '_> {
         match op {
             Op::Const(c) if !c.dtype.is_float() => c.to_i64(),
             Op::ProgramId(_) => self.scenario.program,
+            Op::ClusterId => self.scenario.program % self.scenario.n_clusters(),
+            Op::ClusterRank => 0,
             Op::NumPrograms(_) => self.scenario.n_programs,
+            Op::NumClusters => self.scenario.n_clusters(),
             Op::Copy(a) | Op::Cast(a) if is_exact(a.var) => value(a.var),
             Op::Unary(UnaryOp::Neg, a) if is_exact(a.var) => -value(a.var),
             Op::Unary(UnaryOp::Not, a) if dtype == DType::Bool => i64::from(value(a.var) == 0),

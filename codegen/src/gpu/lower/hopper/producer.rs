@@ -48,7 +48,7 @@ impl Lower<'_> {
         for (r, _) in rings {
             if self.tensor_rings[*r].producer.is_none() {
                 // A fresh mbarrier counts as one whose phase 1 is over: the first wait passes.
-                let place = (self.counter("slot", 0), self.counter("phase", 1));
+                let place = self.at_start(|cx| (cx.counter("slot", 0), cx.counter("phase", 1)));
                 self.tensor_rings[*r].producer = Some(place);
             }
         }
