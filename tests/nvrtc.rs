@@ -87,6 +87,12 @@ const LADDER: &[Ladder] = &[
     ),
     ("matmul", "f16", &[("BN", 192), ("stages", 4), ("persistent", 1)], &["HGMMA.64x192x16", "UTMASTG"]),
     (
+        "matmul",
+        "bf16",
+        &[("BN", 256), ("stages", 4), ("persistent", 1), ("cluster", 2)],
+        &["HGMMA.64x256x16", "UTMALDG.2D.MULTICAST", "UTMASTG", "USETMAXREG"],
+    ),
+    (
         "matmul_gated",
         "bf16",
         &[("BN", 128), ("stages", 4), ("persistent", 1)],

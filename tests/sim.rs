@@ -49,6 +49,17 @@ const LADDER: &[(&str, &str, &[usize], &[(&str, i64)])] = &[
     ),
     ("matmul_gated", "bf16", &[264, 392, 128], &[("persistent", 1)]),
     ("attention", "bf16", &[200, 300, 2, 2, 64], &[("persistent", 1)]),
+    // Pairs of blocks: an odd number of programs, columns of an odd number of row tiles, one program.
+    ("matmul", "bf16", &[300, 264, 328], &[("persistent", 1), ("cluster", 2)]),
+    ("matmul", "f16", &[260, 520, 136], &[("persistent", 1), ("cluster", 2), ("BN", 256), ("stages", 4)]),
+    (
+        "matmul",
+        "bf16",
+        &[72, 120, 200],
+        &[("persistent", 0), ("cluster", 2), ("BM", 64), ("stages", 2), ("warps", 4)],
+    ),
+    ("matmul", "f16", &[520, 136, 328], &[("persistent", 0), ("cluster", 2), ("group", 4)]),
+    ("matmul_gated", "bf16", &[264, 392, 128], &[("persistent", 1), ("cluster", 2)]),
 ];
 
 /// Declared configurations that are tried of a kernel and element type, beside the default.

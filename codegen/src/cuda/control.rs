@@ -84,6 +84,7 @@ impl Writer<'_> {
             }),
             StmtKind::Roles(roles) => self.roles(roles),
             StmtKind::InitBarriers => self.init_barriers(),
+            StmtKind::ClusterSync => self.text.line("cluster_sync();"),
             StmtKind::ExpectBytes { .. } | StmtKind::TmaLoad { .. } | StmtKind::TmaStore { .. } => {
                 self.issue(std::slice::from_ref(kind));
             }

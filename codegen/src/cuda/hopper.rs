@@ -5,7 +5,7 @@
 
 use super::coords::sum;
 use super::writer::Writer;
-use crate::gpu::{Arrive, BarrierId, Buffer, BufferId, StmtKind, TensorMapId, Var, VarType};
+use crate::gpu::{Arrive, BarrierId, Buffer, BufferId, Filled, StmtKind, TensorMapId, Var, VarType};
 
 /// Whether one thread of the role issues the statement.
 pub(crate) const fn is_single_thread(kind: &StmtKind) -> bool {
@@ -49,7 +49,9 @@ impl Writer<'_> {
     /// `wait`.
     pub(crate) fn wait_barrier(&mut self, id: BarrierId, slot: Option<Var>, phase: Var) {
         let (at, phase) = (self.barrier_at(id, slot), self.scalar(phase));
-        self.text.line(format!("mbarrier_wait({at}, {phase});"));
+        // What other blocks of the cluster did before they arrived is known after the wait, too.
+        let name = if self.func.cluster > 1 { "mbarrier_wait_cluster" } else { "mbarrier_wait" };
+        self.text.line(format!("{name}({at}, {phase});"));
     }
 
     /// `arrive`.
@@ -61,6 +63,11 @@ impl Writer<'_> {
                 // All lanes have read before the one arrives.
                 self.text.line("__syncwarp();");
                 self.text.line(format!("if (lane == 0) mbarrier_arrive({at});"));
+            }
+            Arrive::Cluster => {
+                self.text.line("__syncwarp();");
+                let n = self.func.cluster;
+                self.text.line(format!("if (lane < {n}) mbarrier_arrive_in_cluster({at}, lane);"));
             }
         }
     }
@@ -76,12 +83,23 @@ impl Writer<'_> {
                     let at = self.barrier_at(*barrier, Some(*slot));
                     self.text.line(format!("mbarrier_expect({at}, {bytes});"));
                 }
-                StmtKind::TmaLoad { map, coords, buffer, slot, panel, barrier } => {
+                StmtKind::TmaLoad { map, coords, buffer, slot, panel, fills, barrier } => {
                     let at = self.barrier_at(*barrier, *slot);
-                    let to = self.panel_at(*buffer, *slot, *panel, 0);
+                    let b = &self.func.buffers[buffer.index()];
+                    let share_bytes = b.rows / self.func.cluster * b.pitch_bytes;
+                    let row = if let Filled::Own { row } = fills { *row } else { 0 };
+                    let to = self.panel_at(*buffer, *slot, *panel, row);
                     let (map, places) = self.map_and_coords(*map, coords);
                     let rank = coords.len();
-                    self.text.line(format!("tma_load_{rank}d({to}, &{map}, {at}, {places});"));
+                    self.text.line(match fills {
+                        Filled::Own { .. } => format!("tma_load_{rank}d({to}, &{map}, {at}, {places});"),
+                        Filled::Cluster => {
+                            let mask = (1u32 << self.func.cluster) - 1;
+                            format!(
+                                "tma_multicast_{rank}d({to} + cluster_rank() * {share_bytes}, &{map}, {at}, {mask}, {places});"
+                            )
+                        }
+                    });
                 }
                 StmtKind::TmaStore { map, coords, buffer, panel, row } => {
                     let from = self.panel_at(*buffer, None, *panel, *row);
@@ -109,6 +127,7 @@ impl Writer<'_> {
                 | StmtKind::Mma { .. }
                 | StmtKind::Roles(_)
                 | StmtKind::InitBarriers
+                | StmtKind::ClusterSync
                 | StmtKind::WaitBarrier { .. }
                 | StmtKind::ArriveBarrier { .. }
                 | StmtKind::WaitStores { .. }

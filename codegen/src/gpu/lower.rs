@@ -29,7 +29,7 @@ use crate::layout::Layout;
 use crate::schedule::Schedule;
 use crate::target::Arch;
 use dots::Way;
-use hopper::{ConsumerLoop, LoopRings, ProgramIds, TensorRing, can_specialise};
+use hopper::{ConsumerLoop, LoopRings, Pair, ProgramIds, TensorRing, can_specialise, cluster_of};
 use plan::{Plan, definitions, plan};
 
 /// What a launch knows of a view argument beyond its type.
@@ -88,6 +88,7 @@ pub fn lower_observed(
         Some(plan) => plan,
         None => plan(&src, &facts, n_warps, Way::Warp)?,
     };
+    let cluster = if is_specialised { cluster_of(&src, &plan.dots, schedule)? } else { 1 };
     let mut cx = Lower {
         defs: definitions(&src),
         facts,
@@ -97,7 +98,7 @@ pub fn lower_observed(
             name: src.name.clone(),
             arch: target.name().to_owned(),
             n_warps,
-            cluster: 1,
+            cluster,
             // Without a number the compiler saves registers for more blocks than asked for, and spills to do so.
             min_blocks: schedule.get("blocks").unwrap_or(1).clamp(1, 32) as u32,
             // Without a producer that runs ahead, a block gains nothing by a second program.
@@ -114,6 +115,7 @@ pub fn lower_observed(
         open: vec![Block::default()],
         start: Block::default(),
         program_ids: None,
+        pair: None,
         vars: BTreeMap::new(),
         shared: Vec::new(),
         depths: BTreeMap::new(),
@@ -190,6 +192,8 @@ struct Lower<'a> {
     start: Block,
     /// Indices of the program under way, where blocks walk over programs.
     program_ids: Option<ProgramIds>,
+    /// The programs of the block's cluster.
+    pair: Option<Pair>,
     /// Registers of values.
     vars: BTreeMap<Value, Var>,
     /// Tiles that lie in shared memory for products, from their definition on.

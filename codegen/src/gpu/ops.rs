@@ -208,6 +208,21 @@ pub enum Arrive {
     Warp,
     /// Every thread of the role.
     Thread,
+    /// One lane of each warp of the role, at the same mbarrier of every block of the cluster.
+    Cluster,
+}
+
+/// What a tensor copy to shared memory fills.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Filled {
+    /// Rows of the panel from this one on, in the block itself.
+    Own {
+        /// First row.
+        row: u32,
+    },
+    /// The share of the block's rank, as many rows as the box has, in every block of the cluster; each block's mbarrier counts what
+    /// arrives there. The blocks' shares together are the panel.
+    Cluster,
 }
 
 /// Warps that run a block of their own. Nothing in it meets all threads of the block: barriers have the role's number, and
@@ -433,6 +448,8 @@ pub enum StmtKind {
     Roles(Vec<Role>),
     /// `init_barriers`: one thread sets all mbarriers up, and the block waits for it.
     InitBarriers,
+    /// `cluster_sync`: all threads of the cluster's blocks meet; what was done to shared memory before is known to all after.
+    ClusterSync,
     /// `expect`: one thread announces the bytes of a phase and arrives.
     ExpectBytes {
         /// The array.
@@ -472,6 +489,8 @@ pub enum StmtKind {
         slot: Option<Var>,
         /// Panel of the slot.
         panel: u32,
+        /// Which of its rows, and where.
+        fills: Filled,
         /// The mbarrier.
         barrier: BarrierId,
     },

@@ -89,7 +89,7 @@ macro_rules! mentions {
                 StmtKind::ArriveBarrier { barrier: _, slot, by: _ } => {
                     if let Some(v) = slot { f(v, Read); }
                 }
-                StmtKind::TmaLoad { map: _, coords, buffer: _, slot, panel: _, barrier: _ } => {
+                StmtKind::TmaLoad { map: _, coords, buffer: _, slot, panel: _, fills: _, barrier: _ } => {
                     for v in coords { f(v, Read); }
                     if let Some(v) = slot { f(v, Read); }
                 }
@@ -111,6 +111,7 @@ macro_rules! mentions {
                 | StmtKind::WaitCopies { .. }
                 | StmtKind::Roles(_)
                 | StmtKind::InitBarriers
+                | StmtKind::ClusterSync
                 | StmtKind::WaitStores { .. }
                 | StmtKind::FenceAsync
                 | StmtKind::WgmmaFence
@@ -206,6 +207,7 @@ macro_rules! leaf {
             | StmtKind::DotRows { .. }
             | StmtKind::Mma { .. }
             | StmtKind::InitBarriers
+            | StmtKind::ClusterSync
             | StmtKind::ExpectBytes { .. }
             | StmtKind::WaitBarrier { .. }
             | StmtKind::ArriveBarrier { .. }

@@ -2,8 +2,8 @@
 
 use super::build::{Build, rows};
 use crate::gpu::{
-    Arrive, Coord, GpuFunc, MatrixOperand, Op, Operand, ParamMap, Role, StmtKind, Swizzle, TensorMapId, Var,
-    Warpgroup,
+    Arrive, Coord, Filled, GpuFunc, MatrixOperand, Op, Operand, ParamMap, Role, StmtKind, Swizzle,
+    TensorMapId, Var, Warpgroup,
 };
 use crate::ir::{BinaryOp, DType};
 use crate::layout::{Layout, WarpGrid};
@@ -70,7 +70,16 @@ pub(crate) fn hopper_gemm(dtype: DType, a_k_rows: bool, b_k_rows: bool) -> GpuFu
                         b.set(line, Op::Binary(BinaryOp::Add, of(first), of(by)));
                     }
                     let coords = if k_rows { vec![at, line] } else { vec![line, at] };
-                    b.stmt(StmtKind::TmaLoad { map, coords, buffer, slot: Some(slot), panel, barrier: full });
+                    let fills = Filled::Own { row: 0 };
+                    b.stmt(StmtKind::TmaLoad {
+                        map,
+                        coords,
+                        buffer,
+                        slot: Some(slot),
+                        panel,
+                        fills,
+                        barrier: full,
+                    });
                 }
             }
             b.stmt(StmtKind::Advance { slot, phase: Some(phase), slots: stages });
@@ -198,6 +207,7 @@ pub(crate) fn boxes(rank: u32) -> GpuFunc {
         buffer,
         slot: None,
         panel: 0,
+        fills: Filled::Own { row: 0 },
         barrier: full,
     };
     b.stmt(load).stmt(StmtKind::WaitBarrier { barrier: full, slot: None, phase: zero });

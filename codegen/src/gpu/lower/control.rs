@@ -11,7 +11,11 @@ use crate::layout::Layout;
 impl Lower<'_> {
     /// Lowers the statements of a block into the block that is open.
     pub(super) fn block(&mut self, block: &Block) {
-        for stmt in &block.stmts {
+        self.statements(&block.stmts);
+    }
+
+    pub(super) fn statements(&mut self, stmts: &[ir::Stmt]) {
+        for stmt in stmts {
             let outer = std::mem::replace(&mut self.loc, stmt.loc);
             self.stmt(&stmt.kind);
             self.loc = outer;

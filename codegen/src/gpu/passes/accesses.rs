@@ -78,6 +78,7 @@ pub(super) fn accesses(stmt: &StmtKind) -> Vec<Access> {
         | StmtKind::DotRows { .. }
         | StmtKind::Roles(_)
         | StmtKind::InitBarriers
+        | StmtKind::ClusterSync
         | StmtKind::ExpectBytes { .. }
         | StmtKind::WaitBarrier { .. }
         | StmtKind::ArriveBarrier { .. }

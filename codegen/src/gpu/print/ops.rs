@@ -3,7 +3,7 @@
 use super::{Printer, arrive_word, shape_word};
 use crate::gpu::func::Var;
 use crate::gpu::memory::BufferId;
-use crate::gpu::ops::{Coord, Op, Operand, RegMap, StmtKind};
+use crate::gpu::ops::{Coord, Filled, Op, Operand, RegMap, StmtKind};
 use crate::ir::print::quote;
 
 impl Printer<'_> {
@@ -165,6 +165,7 @@ impl Printer<'_> {
                 ));
             }
             StmtKind::InitBarriers => self.out.push_str("init_barriers"),
+            StmtKind::ClusterSync => self.out.push_str("cluster_sync"),
             StmtKind::ExpectBytes { barrier, slot, bytes } => {
                 self.out.push_str("expect ");
                 self.barrier(*barrier);
@@ -183,10 +184,15 @@ impl Printer<'_> {
                 self.index(*slot);
                 self.put(format_args!(" by {}", arrive_word(*by)));
             }
-            StmtKind::TmaLoad { map, coords, buffer, slot, panel, barrier } => {
+            StmtKind::TmaLoad { map, coords, buffer, slot, panel, fills, barrier } => {
                 self.out.push_str("tma_load ");
                 self.place(*buffer, *slot);
-                self.put(format_args!(" panel {panel} = {map}("));
+                self.put(format_args!(" panel {panel}"));
+                match fills {
+                    Filled::Own { row } => self.unless_zero("row", *row),
+                    Filled::Cluster => self.out.push_str(" to cluster"),
+                }
+                self.put(format_args!(" = {map}("));
                 self.vars(coords);
                 self.out.push_str(") signal ");
                 self.barrier(*barrier);

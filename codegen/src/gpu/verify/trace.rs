@@ -8,7 +8,7 @@ use super::{Node, Verifier};
 use crate::diag::Loc;
 use crate::gpu::func::{Var, VarType};
 use crate::gpu::memory::{BarrierId, BufferId};
-use crate::gpu::ops::{Arrive, MatrixOperand, Op, StmtKind};
+use crate::gpu::ops::{Arrive, Filled, MatrixOperand, Op, StmtKind};
 use crate::gpu::walk::{Use, for_each_mention};
 use crate::ir::{BinaryOp, DType, UnaryOp};
 
@@ -51,6 +51,10 @@ pub(super) struct Cell {
     pub(super) buffer: BufferId,
     pub(super) slot: u32,
     pub(super) panel: Option<u32>,
+    /// First row of the panel and number of rows; all when none are named.
+    pub(super) rows: Option<(u32, u32)>,
+    /// Whether the same bytes of the other blocks of the cluster are meant, too.
+    pub(super) in_cluster: bool,
 }
 
 /// An mbarrier of an array.
@@ -74,6 +78,7 @@ pub(super) enum EventKind {
     Barrier,
     FenceAsync,
     InitBarriers,
+    ClusterSync,
     Expect {
         at: BarrierSlot,
         bytes: u32,
@@ -84,9 +89,12 @@ pub(super) enum EventKind {
     },
     Arrive {
         at: BarrierSlot,
+        /// Arrivals at the block's own mbarrier, those of its like in the other blocks of the cluster included.
         count: u32,
+        in_cluster: bool,
     },
     TmaLoad {
+        /// What is filled in the block's own memory, the others' shares included.
         cell: Cell,
         at: BarrierSlot,
         bytes: u32,
@@ -294,7 +302,8 @@ impl Tracer<'_, '_> {
             StmtKind::Barrier { .. } => self.emit(node, EventKind::Barrier),
             StmtKind::ToShared { buffer, slot, .. } => self.access(node, *buffer, *slot, true),
             StmtKind::StoreMatrix { buffer, panel, .. } => {
-                let cell = Cell { buffer: *buffer, slot: 0, panel: Some(*panel) };
+                let cell =
+                    Cell { buffer: *buffer, slot: 0, panel: Some(*panel), rows: None, in_cluster: false };
                 self.emit(node, EventKind::Access { cell, writes: true });
             }
             StmtKind::CopyAsync { buffer, slot, .. } => {
@@ -328,6 +337,8 @@ impl Tracer<'_, '_> {
                 self.emit(node, EventKind::Wgmma { acc: *acc, left, reads });
             }
             StmtKind::InitBarriers => self.emit(node, EventKind::InitBarriers),
+            // The one at the end lets no block go; nothing happens after it.
+            StmtKind::ClusterSync if self.roles.is_empty() => self.emit(node, EventKind::ClusterSync),
             StmtKind::ExpectBytes { barrier, slot, bytes } => {
                 let at = self.barrier_slot(node, *barrier, Some(*slot));
                 self.emit(node, EventKind::Expect { at, bytes: *bytes });
@@ -342,18 +353,27 @@ impl Tracer<'_, '_> {
                 let count = match by {
                     Arrive::Warp => self.warps,
                     Arrive::Thread => self.warps * 32,
+                    Arrive::Cluster => self.warps * self.v.func.cluster,
                 };
-                self.emit(node, EventKind::Arrive { at, count });
+                self.emit(node, EventKind::Arrive { at, count, in_cluster: *by == Arrive::Cluster });
             }
-            StmtKind::TmaLoad { map, buffer, slot, panel, barrier, .. } => {
+            StmtKind::TmaLoad { map, buffer, slot, panel, fills, barrier, .. } => {
                 let at = self.barrier_slot(node, *barrier, *slot);
-                let cell = Cell { panel: Some(*panel), ..self.cell(node, *buffer, *slot) };
+                let b = &self.v.func.buffers[buffer.index()];
                 let elements: u32 = self.v.func.maps[map.index()].box_dims.iter().product();
-                let size = self.v.func.buffers[buffer.index()].dtype.size_bytes() as u32;
-                self.emit(node, EventKind::TmaLoad { cell, at, bytes: elements * size });
+                let bytes = elements * b.dtype.size_bytes() as u32;
+                let rows = elements / b.columns.max(1);
+                let (rows, shares) = match fills {
+                    Filled::Own { row } => (Some((*row, rows)), 1),
+                    Filled::Cluster => (None, self.v.func.cluster),
+                };
+                let in_cluster = *fills == Filled::Cluster;
+                let cell = Cell { panel: Some(*panel), rows, in_cluster, ..self.cell(node, *buffer, *slot) };
+                self.emit(node, EventKind::TmaLoad { cell, at, bytes: bytes * shares });
             }
             StmtKind::TmaStore { buffer, panel, .. } => {
-                let cell = Cell { buffer: *buffer, slot: 0, panel: Some(*panel) };
+                let cell =
+                    Cell { buffer: *buffer, slot: 0, panel: Some(*panel), rows: None, in_cluster: false };
                 self.emit(node, EventKind::TmaStore { cell });
             }
             StmtKind::WaitStores { pending, .. } => {
@@ -370,6 +390,7 @@ impl Tracer<'_, '_> {
             | StmtKind::Print { .. }
             | StmtKind::Assert { .. }
             | StmtKind::DotRows { .. }
+            | StmtKind::ClusterSync
             | StmtKind::GridWait
             | StmtKind::GridRelease => {}
         }
@@ -404,7 +425,13 @@ impl Tracer<'_, '_> {
     fn cell(&mut self, node: &Node<'_>, buffer: BufferId, slot: Option<Var>) -> Cell {
         let slots = self.v.func.buffers[buffer.index()].slots;
         let name = self.v.show_buffer(buffer);
-        Cell { buffer, slot: self.in_ring(node, &name, slot, slots), panel: None }
+        Cell {
+            buffer,
+            slot: self.in_ring(node, &name, slot, slots),
+            panel: None,
+            rows: None,
+            in_cluster: false,
+        }
     }
 
     fn barrier_slot(&mut self, node: &Node<'_>, barrier: BarrierId, slot: Option<Var>) -> BarrierSlot {
