@@ -12,7 +12,7 @@ use tilewright_codegen::schedule::Schedule;
 use tilewright_codegen::target::Arch;
 use tilewright_kernels::cases::CaseParams;
 use tilewright_kernels::registry;
-use tilewright_runtime::cuda::report::Limits;
+use tilewright_runtime::cuda::report::{Limits, Violation};
 use tilewright_runtime::cuda::sass::{count_opcode, sass};
 use tilewright_runtime::gpu::variant::Variant;
 
@@ -92,6 +92,8 @@ const LADDER: &[Ladder] = &[
         &[("BN", 256), ("stages", 4), ("persistent", 1), ("cluster", 2)],
         &["HGMMA.64x256x16", "UTMALDG.2D.MULTICAST", "UTMASTG", "USETMAXREG"],
     ),
+    ("matmul", "bf16", &[("overlap", 1)], &["HGMMA", "ACQBULK", "PREEXIT"]),
+    ("matmul_split", "bf16", &[("split_k", 8)], &["HGMMA", "UTMALDG"]),
     (
         "matmul_gated",
         "bf16",
@@ -163,7 +165,13 @@ fn the_largest_tiles_stay_in_registers() {
         let mut wrong: Vec<String> =
             opcodes.iter().filter(|o| count_opcode(&text, o) == 0).map(|o| format!("lacks {o}")).collect();
         let limits = Limits::default();
-        wrong.extend(variant.compiled.report.violations(&limits).iter().map(ToString::to_string));
+        // Of the compiler's remarks, those of serialised products; not those of unused variables.
+        let counts = |v: &&Violation| match v {
+            Violation::Over { .. } => true,
+            Violation::Note(note) => note.code.is_some_and(|code| code / 100 == 75),
+        };
+        let violations = variant.compiled.report.violations(&limits);
+        wrong.extend(violations.iter().filter(counts).map(ToString::to_string));
         if local_accesses(&text) > 0 {
             wrong.push("touches local memory".to_owned());
         }

@@ -36,9 +36,12 @@ const HOPPER: &[(&str, &str, &[usize])] = &[
     ("attention", "bf16", &[40, 40, 1, 1, 256]),
 ];
 
-/// Points of the schedules that only the largest kernels are worth: programs walked by persistent blocks. They need not be declared
-/// for the element type.
-const LADDER: &[(&str, &str, &[usize], &[(&str, i64)])] = &[
+/// A problem, and what its schedule has beside the default.
+type Point = (&'static str, &'static str, &'static [usize], &'static [(&'static str, i64)]);
+
+/// Points of the schedules that only products of many tiles are worth: programs walked by persistent blocks, clusters; and launches
+/// that overlap. They need not be declared.
+const LADDER: &[Point] = &[
     ("matmul", "bf16", &[300, 264, 328], &[("persistent", 1)]),
     ("matmul", "f16", &[260, 520, 136], &[("persistent", 1), ("BN", 256), ("stages", 4)]),
     (
@@ -60,6 +63,12 @@ const LADDER: &[(&str, &str, &[usize], &[(&str, i64)])] = &[
     ),
     ("matmul", "f16", &[520, 136, 328], &[("persistent", 0), ("cluster", 2), ("group", 4)]),
     ("matmul_gated", "bf16", &[264, 392, 128], &[("persistent", 1), ("cluster", 2)]),
+    // Parts of K, the last ones empty; programs along two axes of the grid.
+    ("matmul_split", "bf16", &[72, 136, 520], &[("split_k", 8)]),
+    ("matmul_split", "f16", &[136, 264, 1032], &[("split_k", 2), ("persistent", 1), ("overlap", 1)]),
+    // Kernels that wait for the one before them.
+    ("matmul", "bf16", &[200, 264, 136], &[("persistent", 1), ("cluster", 2), ("overlap", 1)]),
+    ("rms_norm", "bf16", &[9, 256], &[("overlap", 1)]),
 ];
 
 /// Declared configurations that are tried of a kernel and element type, beside the default.

@@ -5,7 +5,7 @@ use super::artifact::{
 };
 use super::{CudaSource, ParamSlot, WriteOptions, write};
 use crate::diag::{Diagnostics, Loc};
-use crate::gpu::{ArgFacts, GpuFunc, lower};
+use crate::gpu::{ArgFacts, GpuFunc, StmtKind, lower};
 use crate::ir::Func;
 use crate::schedule::Schedule;
 use crate::target::Arch;
@@ -58,11 +58,16 @@ pub fn finish(gpu: GpuFunc, arch: Arch, options: &WriteOptions) -> Generated {
         block_threads: gpu.n_threads(),
         dynamic_shared_bytes: gpu.shared_bytes,
         cluster: [gpu.cluster, 1, 1],
-        overlaps_predecessor: false,
+        overlaps_predecessor: waits_for_predecessor(&gpu),
         params,
     };
     let assertions = gpu.assertions.clone();
     Generated { gpu, source, kernel, assertions }
+}
+
+/// Whether the kernel itself waits for the launch before it.
+fn waits_for_predecessor(gpu: &GpuFunc) -> bool {
+    gpu.body.stmts.iter().any(|s| matches!(s.kind, StmtKind::GridWait))
 }
 
 fn param(gpu: &GpuFunc, slot: &ParamSlot) -> CudaParam {

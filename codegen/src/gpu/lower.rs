@@ -116,6 +116,7 @@ pub fn lower_observed(
         start: Block::default(),
         program_ids: None,
         pair: None,
+        overlaps: false,
         vars: BTreeMap::new(),
         shared: Vec::new(),
         depths: BTreeMap::new(),
@@ -132,9 +133,14 @@ pub fn lower_observed(
         src: &src,
     };
     cx.params(args);
+    cx.overlaps = schedule.get("overlap") == Some(1) && target.has_dependent_launches();
     if is_specialised {
         cx.specialised();
     } else {
+        if cx.overlaps {
+            cx.emit(StmtKind::GridWait);
+            cx.emit(StmtKind::GridRelease);
+        }
         cx.block(&src.body);
     }
     cx.out.body = cx.open.pop().expect("the body should be open");
@@ -192,6 +198,8 @@ struct Lower<'a> {
     start: Block,
     /// Indices of the program under way, where blocks walk over programs.
     program_ids: Option<ProgramIds>,
+    /// Whether the kernel waits for the launch before it by itself, and lets the one after it in before it ends.
+    overlaps: bool,
     /// The programs of the block's cluster.
     pair: Option<Pair>,
     /// Registers of values.

@@ -5,6 +5,7 @@
 //! | `defined` | handles out of range, variables read before every path has assigned them |
 //! | `ops`, `stmts`, `matrix` | types, extents and layouts of operands, windows of buffers |
 //! | `cluster` | what blocks of a cluster must all do, and do before they end |
+//! | `dependent` | device memory touched before the launch in front has ended |
 //! | `limits` | what the target lacks, shared memory over the limit or misaligned, warps and registers of roles |
 //! | `trace`, `order` | accesses that nothing orders, waits that never end, bytes used twice, products read too early |
 //!
@@ -15,6 +16,7 @@
 
 mod cluster;
 mod defined;
+mod dependent;
 mod limits;
 mod matrix;
 mod ops;
@@ -116,6 +118,7 @@ fn run(func: &GpuFunc, target: Arch, stage: Stage) -> Vec<Finding> {
         v.types(&body);
         v.limits(&body);
         v.clusters(&body);
+        v.dependent(&body);
     }
     if v.findings.is_empty() {
         v.protocols(&body);

@@ -184,12 +184,21 @@ impl Lower<'_> {
             self.vars.extend(value.map(|v| (v, p.var)));
         }
         let mut order = std::mem::take(&mut self.loop_rings).into_iter();
-        let producer = self.nested_with_start(|cx| cx.each_program(|cx| cx.producer(&src.body, &mut order)));
+        let producer = self.nested_with_start(|cx| {
+            cx.each_program(|cx| cx.producer(&src.body, &mut order));
+            if cx.overlaps {
+                // The last loads are on their way: what is left to do needs no more of the memory's time.
+                cx.emit(StmtKind::GridRelease);
+            }
+        });
         self.out.n_warps = n_consumers + PRODUCER_WARPS;
         self.out.min_blocks = 1;
         self.emit(StmtKind::InitBarriers);
         if self.out.cluster > 1 {
             self.emit(StmtKind::ClusterSync);
+        }
+        if self.overlaps {
+            self.emit(StmtKind::GridWait);
         }
         // With one warpgroup of consumers every thread has the most registers that there are from the start.
         let (few, many) = if n_consumers == 8 { (40, 232) } else { (0, 0) };

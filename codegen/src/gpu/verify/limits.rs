@@ -108,7 +108,7 @@ impl Verifier<'_> {
                     ("matrix stores to shared memory", self.target.has_tensor_copies())
                 }
                 StmtKind::GridWait | StmtKind::GridRelease => {
-                    ("dependent launches", self.target.capability().0 >= 9)
+                    ("dependent launches", self.target.has_dependent_launches())
                 }
                 _ => ("", true),
             };
