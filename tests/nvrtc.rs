@@ -12,6 +12,7 @@ use tilewright_codegen::schedule::Schedule;
 use tilewright_codegen::target::Arch;
 use tilewright_kernels::cases::CaseParams;
 use tilewright_kernels::registry;
+use tilewright_runtime::cuda::report::{Limits, Violation};
 use tilewright_runtime::cuda::sass::{count_opcode, sass};
 use tilewright_runtime::gpu::variant::Variant;
 
@@ -74,16 +75,48 @@ const MEMORY: &[Expected] = &[
     expected(Arch::Sm80, "matvec", "f32", &[1, 512, 1024], &["LDG.E.128"]),
 ];
 
-/// The machine code of a problem under a schedule, by default that of the kernel.
-fn listing(arch: Arch, kernel: &str, params: &CaseParams, schedule: Option<&Schedule>) -> String {
+/// Points that only products of many tiles are worth, on sm_90a; see `LADDER` of `tests/sim.rs`.
+type Ladder = (&'static str, &'static str, &'static [(&'static str, i64)], &'static [&'static str]);
+
+const LADDER: &[Ladder] = &[
+    (
+        "matmul",
+        "bf16",
+        &[("BN", 256), ("stages", 4), ("persistent", 1)],
+        &["HGMMA.64x256x16", "UTMALDG", "UTMASTG", "USETMAXREG"],
+    ),
+    ("matmul", "f16", &[("BN", 192), ("stages", 4), ("persistent", 1)], &["HGMMA.64x192x16", "UTMASTG"]),
+    (
+        "matmul",
+        "bf16",
+        &[("BN", 256), ("stages", 4), ("persistent", 1), ("cluster", 2)],
+        &["HGMMA.64x256x16", "UTMALDG.2D.MULTICAST", "UTMASTG", "USETMAXREG"],
+    ),
+    ("matmul", "bf16", &[("overlap", 1)], &["HGMMA", "ACQBULK", "PREEXIT"]),
+    ("matmul_split", "bf16", &[("split_k", 8)], &["HGMMA", "UTMALDG"]),
+    (
+        "matmul_gated",
+        "bf16",
+        &[("BN", 128), ("stages", 4), ("persistent", 1)],
+        &["HGMMA.64x128x16", "UTMALDG", "UTMASTG", "USETMAXREG"],
+    ),
+];
+
+/// A problem's kernel under a schedule, by default its own, for whole, aligned buffers.
+fn variant(arch: Arch, kernel: &str, params: &CaseParams, schedule: Option<&Schedule>) -> Variant {
     let entry = registry::find(kernel).unwrap_or_else(|| panic!("{kernel} should be registered"));
     let case = entry.case(params).unwrap_or_else(|e| panic!("{kernel} {params:?}: {e}"));
     let kernel = case.kernel();
     let facts = ArgFacts { facts: ViewFacts { contiguous: true, divisible: 16 }, is_small: true };
     let args = vec![facts; kernel.params.len()];
-    let variant = Variant::new(kernel, schedule.unwrap_or(&kernel.gpu.default), arch, &args)
-        .unwrap_or_else(|e| panic!("{} {params:?} on {arch}: {e}", kernel.name));
-    sass(&variant.compiled.cubin).unwrap_or_else(|e| panic!("{} on {arch}: {e}", kernel.name))
+    Variant::new(kernel, schedule.unwrap_or(&kernel.gpu.default), arch, &args)
+        .unwrap_or_else(|e| panic!("{} {params:?} on {arch}: {e}", kernel.name))
+}
+
+/// Its machine code.
+fn listing(arch: Arch, kernel: &str, params: &CaseParams, schedule: Option<&Schedule>) -> String {
+    let variant = variant(arch, kernel, params, schedule);
+    sass(&variant.compiled.cubin).unwrap_or_else(|e| panic!("{kernel} on {arch}: {e}"))
 }
 
 /// Loads and stores of local memory, which is where registers that do not fit go.
@@ -113,6 +146,40 @@ fn products_and_attention_use_matrix_units_and_asynchronous_copies() {
     if has_nvrtc("products_and_attention_use_matrix_units_and_asynchronous_copies") {
         check(MATRIX);
     }
+}
+
+#[test]
+fn the_largest_tiles_stay_in_registers() {
+    if !has_nvrtc("the_largest_tiles_stay_in_registers") {
+        return;
+    }
+    let mut failures = Vec::new();
+    for (kernel, dtype, knobs, opcodes) in LADDER.iter().filter(|l| is_wanted(l.0)) {
+        let params = CaseParams::new(dtype, PRODUCT);
+        let case = registry::find(kernel).and_then(|entry| entry.case(&params).ok());
+        let default =
+            case.unwrap_or_else(|| panic!("{kernel} should have a case")).kernel().gpu.default.clone();
+        let schedule = knobs.iter().fold(default, |schedule, &(knob, n)| schedule.with(knob, n));
+        let variant = variant(Arch::Sm90a, kernel, &params, Some(&schedule));
+        let text = sass(&variant.compiled.cubin).unwrap_or_else(|e| panic!("{kernel}: {e}"));
+        let mut wrong: Vec<String> =
+            opcodes.iter().filter(|o| count_opcode(&text, o) == 0).map(|o| format!("lacks {o}")).collect();
+        let limits = Limits::default();
+        // Of the compiler's remarks, those of serialised products; not those of unused variables.
+        let counts = |v: &&Violation| match v {
+            Violation::Over { .. } => true,
+            Violation::Note(note) => note.code.is_some_and(|code| code / 100 == 75),
+        };
+        let violations = variant.compiled.report.violations(&limits);
+        wrong.extend(violations.iter().filter(counts).map(ToString::to_string));
+        if local_accesses(&text) > 0 {
+            wrong.push("touches local memory".to_owned());
+        }
+        if !wrong.is_empty() {
+            failures.push(format!("{kernel} {dtype} \"{schedule}\": {}", wrong.join(", ")));
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 
 #[test]

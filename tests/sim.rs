@@ -36,6 +36,41 @@ const HOPPER: &[(&str, &str, &[usize])] = &[
     ("attention", "bf16", &[40, 40, 1, 1, 256]),
 ];
 
+/// A problem, and what its schedule has beside the default.
+type Point = (&'static str, &'static str, &'static [usize], &'static [(&'static str, i64)]);
+
+/// Points of the schedules that only products of many tiles are worth: programs walked by persistent blocks, clusters; and launches
+/// that overlap. They need not be declared.
+const LADDER: &[Point] = &[
+    ("matmul", "bf16", &[300, 264, 328], &[("persistent", 1)]),
+    ("matmul", "f16", &[260, 520, 136], &[("persistent", 1), ("BN", 256), ("stages", 4)]),
+    (
+        "matmul",
+        "bf16",
+        &[200, 400, 72],
+        &[("persistent", 1), ("BM", 64), ("BN", 64), ("warps", 4), ("stages", 2)],
+    ),
+    ("matmul_gated", "bf16", &[264, 392, 128], &[("persistent", 1)]),
+    ("attention", "bf16", &[200, 300, 2, 2, 64], &[("persistent", 1)]),
+    // Pairs of blocks: an odd number of programs, columns of an odd number of row tiles, one program.
+    ("matmul", "bf16", &[300, 264, 328], &[("persistent", 1), ("cluster", 2)]),
+    ("matmul", "f16", &[260, 520, 136], &[("persistent", 1), ("cluster", 2), ("BN", 256), ("stages", 4)]),
+    (
+        "matmul",
+        "bf16",
+        &[72, 120, 200],
+        &[("persistent", 0), ("cluster", 2), ("BM", 64), ("stages", 2), ("warps", 4)],
+    ),
+    ("matmul", "f16", &[520, 136, 328], &[("persistent", 0), ("cluster", 2), ("group", 4)]),
+    ("matmul_gated", "bf16", &[264, 392, 128], &[("persistent", 1), ("cluster", 2)]),
+    // Parts of K, the last ones empty; programs along two axes of the grid.
+    ("matmul_split", "bf16", &[72, 136, 520], &[("split_k", 8)]),
+    ("matmul_split", "f16", &[136, 264, 1032], &[("split_k", 2), ("persistent", 1), ("overlap", 1)]),
+    // Kernels that wait for the one before them.
+    ("matmul", "bf16", &[200, 264, 136], &[("persistent", 1), ("cluster", 2), ("overlap", 1)]),
+    ("rms_norm", "bf16", &[9, 256], &[("overlap", 1)]),
+];
+
 /// Declared configurations that are tried of a kernel and element type, beside the default.
 const OTHERS: usize = 2;
 
@@ -169,6 +204,27 @@ fn tensor_copies_and_warpgroups_match_however_late_they_finish() {
             let races = policy == Policy::Random && number.is_multiple_of(2);
             let race = if races { Race::On } else { Race::Off };
             let options = Options { policy, race, ..options(number) };
+            checks.check(&label, &mut *case, &schedule, Arch::Sm90a, &options);
+        }
+        checks.check(&label, &mut *case, &schedule, Arch::Sm80, &options(number));
+    }
+    checks.finish();
+}
+
+#[test]
+fn the_schedules_of_large_kernels_match() {
+    if !has_nvrtc("the_schedules_of_large_kernels_match") {
+        return;
+    }
+    let mut checks = Checks::new();
+    for (number, (name, dtype, shape, knobs)) in LADDER.iter().enumerate().filter(|(_, p)| is_wanted(p.0)) {
+        let entry = registry::find(name).unwrap_or_else(|| panic!("{name} should be registered"));
+        let mut case = made(entry, &CaseParams::new(dtype, shape));
+        let default = case.kernel().gpu.default.clone();
+        let schedule = knobs.iter().fold(default, |schedule, &(knob, n)| schedule.with(knob, n));
+        let label = format!("{name} {dtype} {shape:?}");
+        for policy in POLICIES {
+            let options = Options { policy, race: Race::On, ..options(number) };
             checks.check(&label, &mut *case, &schedule, Arch::Sm90a, &options);
         }
         checks.check(&label, &mut *case, &schedule, Arch::Sm80, &options(number));

@@ -39,12 +39,12 @@
 //!       | "dot_rows" $acc "+=" $a "," $b "rows" n "strides" (n, n) "lanes" [(n, n),*]
 //!       | "mma" shape $acc "+=" matrix "," matrix "as" dtype "warps" (m, n) "extents" (m, n, k) "a_rows" n "b_rows" n
 //!       | "wgmma" $acc "+=" matrix "," matrix "as" dtype "groups" n "n" n "extents" (m, n, k) ("accumulate" $c)?
-//!       | "wgmma_fence" | "wgmma_commit" | "wgmma_wait" n ("done" $v,+)? | "store_matrix" #b "=" $v
-//!       | "init_barriers" | "expect" &b[$slot] "bytes" n | "wait" &b[$slot]? "phase" $p | "arrive" &b[$slot]? "by" who
-//!       | "tma_load" place "panel" n "=" ~0($c,*) "signal" &b | "tma_store" ~0($c,*) "=" #b "panel" n "row" n
-//!       | "wait_stores" ("read" | "complete") | "fence_async" | "grid_wait" | "grid_release"
+//!       | "wgmma_fence" | "wgmma_commit" | "wgmma_wait" n ("done" $v,+)? | "store_matrix" #b ("panel" n)? "=" $v ("column" n)?
+//!       | "init_barriers" | "cluster_sync" | "expect" &b[$slot] "bytes" n | "wait" &b[$slot]? "phase" $p | "arrive" &b[$slot]? "by" who
+//!       | "tma_load" place "panel" n ("row" n | "to" "cluster")? "=" ~0($c,*) "signal" &b | "tma_store" ~0($c,*) "=" #b "panel" n "row" n
+//!       | "wait_stores" ("read" | "complete") ("pending" n)? | "fence_async" | "grid_wait" | "grid_release"
 //! op    = mnemonic operand,* for the elementwise rows of the op table, and "copy", "cast", "fma", "select"
-//!       | "const" number ("as" dtype)? | "program_id" axis | "num_programs" axis | "coord" c
+//!       | "const" number ("as" dtype)? | "program_id" axis | "num_programs" axis | "cluster_id" | "num_clusters" | "cluster_rank" | "coord" c
 //!       | "dim" $view "axis" n | "select_axis" $view "axis" n "at" $i | "permute_view" $view [axis,*]
 //!       | "slice_axis" $view "axis" n "from" $s "len" $l
 //!       | "load" window "pad" $p ("vector" n)? | "load_point" $view[$o,*] "pad" $p
@@ -73,7 +73,7 @@ pub use func::{Block, GpuFunc, GpuParam, Var, VarData, VarType};
 pub use lower::{ArgFacts, lower, lower_observed};
 pub use memory::{BarrierId, Buffer, BufferId, Mbarrier, ParamMap, Swizzle, TensorMapId};
 pub use ops::{
-    Arrive, Coord, MatrixOperand, MatrixShape, Op, Operand, RegMap, Role, Stmt, StmtKind, Warpgroup,
+    Arrive, Coord, Filled, MatrixOperand, MatrixShape, Op, Operand, RegMap, Role, Stmt, StmtKind, Warpgroup,
 };
 pub use parse::parse;
 pub use print::print;

@@ -132,6 +132,12 @@ impl Arch {
         matches!(self, Self::Sm90a)
     }
 
+    /// Whether a kernel may begin before the launch in front of it has ended (programmatic dependent launch).
+    #[must_use]
+    pub const fn has_dependent_launches(self) -> bool {
+        self.capability().0 >= 9
+    }
+
     /// Whether tensor copies (TMA), transaction barriers and clusters exist.
     #[must_use]
     pub const fn has_tensor_copies(self) -> bool {

@@ -17,6 +17,7 @@ pub mod error;
 pub mod host;
 pub mod layer_norm;
 pub mod matmul;
+pub mod matmul_split;
 pub mod matvec;
 mod online_softmax;
 pub mod penalise;

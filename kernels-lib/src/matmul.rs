@@ -33,20 +33,34 @@ pub(crate) const fn bytes<T>() -> i64 {
     size_of::<T>() as i64
 }
 
-/// Whether a block of a GPU holds a product: accumulators in registers and `stages` tiles of both operands in shared memory.
+/// Whether a block of a GPU holds a product: accumulators in registers, and in shared memory `stages` tiles of both operands and
+/// two chunks of 64 columns of the result, a tile of `rows` by `columns`.
 ///
 /// Matrix instructions take operands of 16 bits; then half of a thread's registers may be accumulators, and the shared memory is
 /// that of the largest GPUs. Other products are fused multiply-adds, whose operands need registers too, and half an SM's shared memory
-/// is plenty.
+/// is plenty; they have no producer that could run ahead into another program or share operands with another block. Pairs of blocks
+/// are for products of many tiles, whose blocks are persistent.
 pub(crate) const fn fits_block(
     accumulators: i64,
     warps: i64,
     staged_bytes: i64,
+    [rows, columns]: [i64; 2],
     operand_bytes: [i64; 2],
+    [persistent, cluster]: [i64; 2],
 ) -> bool {
     let threads = 32 * warps;
-    let (most, most_bytes) = if matches!(operand_bytes, [2, 2]) { (128, 224 << 10) } else { (32, 96 << 10) };
-    accumulators >= 16 * threads && accumulators <= most * threads && staged_bytes <= most_bytes
+    if !matches!(operand_bytes, [2, 2]) {
+        return accumulators >= 16 * threads
+            && accumulators <= 32 * threads
+            && staged_bytes <= 96 << 10
+            && persistent == 0
+            && cluster == 1;
+    }
+    let result_bytes = 2 * rows * if columns < 128 { columns } else { 128 };
+    persistent >= cluster - 1
+        && accumulators >= 16 * threads
+        && accumulators <= 128 * threads
+        && staged_bytes + result_bytes + 1024 <= 227 << 10
 }
 
 /// Adds the product of one K step to an accumulator.
@@ -80,13 +94,15 @@ where
     legal = |s| 4 * (BM * BN + BK * BN + BM * BK) <= 4 << 20,
     gpu(
         space(BM: [64, 128], BN: [64, 128, 256], BK: [32, 64], group: [4, 8]),
-        knobs(warps: [4, 8], stages: [2, 3, 4, 5]),
-        default(BM = 128, BN = 128, BK = 64, group = 8, warps = 8, stages = 3),
+        knobs(warps: [4, 8], stages: [2, 3, 4, 5], persistent: [0, 1], cluster: [1, 2]),
+        default(BM = 128, BN = 128, BK = 64, group = 8, warps = 8, stages = 3, persistent = 1, cluster = 1),
         legal = |s| fits_block(
             BM * BN,
             warps,
             stages * BK * (BM * bytes::<T>() + BN * bytes::<W>()),
-            [bytes::<T>(), bytes::<W>()]
+            [BM, BN],
+            [bytes::<T>(), bytes::<W>()],
+            [persistent, cluster]
         ),
     ),
     types(T: [f32], W: [f32, bf16]),
@@ -122,13 +138,15 @@ pub fn matmul<T: Float + DotInput<Acc = f32>, W: Float + DotInput<Acc = f32>, BM
     legal = |s| 4 * (2 * BM * BN + 2 * BK * BN + BM * BK) <= 4 << 20,
     gpu(
         space(BM: [64, 128], BN: [32, 64, 128], BK: [32, 64], group: [4, 8]),
-        knobs(warps: [4, 8], stages: [2, 3, 4]),
-        default(BM = 128, BN = 64, BK = 64, group = 8, warps = 8, stages = 3),
+        knobs(warps: [4, 8], stages: [2, 3, 4], persistent: [0, 1], cluster: [1, 2]),
+        default(BM = 128, BN = 64, BK = 64, group = 8, warps = 8, stages = 3, persistent = 1, cluster = 1),
         legal = |s| fits_block(
             2 * BM * BN,
             warps,
             stages * BK * (BM * bytes::<T>() + 2 * BN * bytes::<W>()),
-            [bytes::<T>(), bytes::<W>()]
+            [BM, BN],
+            [bytes::<T>(), bytes::<W>()],
+            [persistent, cluster]
         ),
     ),
     types(T: [f32], W: [f32, bf16]),

@@ -104,6 +104,16 @@ static ENTRIES: &[Entry] = &[
         make: matmul::matmul_case,
     },
     Entry {
+        name: "matmul_split",
+        summary: "y = epilogue(x w), few tiles and a long K split among programs",
+        dtypes: PAIRS,
+        shape_names: &["m", "n", "k"],
+        options: LINEAR_OPTIONS,
+        test_shapes: &[&[1, 1, 1], &[7, 33, 529], &[70, 65, 1030]],
+        tune_shapes: &[&[64, 256, 8192], &[128, 512, 4096], &[128, 1024, 16384]],
+        make: matmul::matmul_split_case,
+    },
+    Entry {
         name: "matmul_gated",
         summary: "y = silu(x gate) * (x up), many rows",
         dtypes: PAIRS,

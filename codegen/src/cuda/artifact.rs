@@ -68,14 +68,15 @@ impl Default for MathFlags {
 pub enum GridRule {
     /// One block for each program instance.
     Programs,
-    /// As many blocks along axis 0 as can run at a time, at most one for each program instance, each looping over its
-    /// share. The kernel takes the grid of instances as parameters.
+    /// As many blocks along axis 0 as can run at a time, at most one for each program instance and what makes the last cluster
+    /// whole, each looping over its share. The kernel takes the grid of instances as parameters.
     Persistent {
         /// Blocks for each SM.
         blocks_per_sm: u32,
     },
-    /// One cluster for each program instance: the grid of instances times `cluster`.
-    ClusterPerProgram,
+    /// One block for each program instance along axis 0, and what makes the last cluster whole. The kernel takes the grid of
+    /// instances as parameters.
+    Clusters,
 }
 
 /// A parameter of the CUDA function.

@@ -84,14 +84,15 @@ impl Writer<'_> {
             }),
             StmtKind::Roles(roles) => self.roles(roles),
             StmtKind::InitBarriers => self.init_barriers(),
+            StmtKind::ClusterSync => self.text.line("cluster_sync();"),
             StmtKind::ExpectBytes { .. } | StmtKind::TmaLoad { .. } | StmtKind::TmaStore { .. } => {
                 self.issue(std::slice::from_ref(kind));
             }
             StmtKind::WaitBarrier { barrier, slot, phase } => self.wait_barrier(*barrier, *slot, *phase),
             StmtKind::ArriveBarrier { barrier, slot, by } => self.arrive_barrier(*barrier, *slot, *by),
-            StmtKind::WaitStores { complete } => {
+            StmtKind::WaitStores { pending, complete } => {
                 let name = if *complete { "wait_stores_complete" } else { "wait_stores_read" };
-                self.text.line(format!("{name}();"));
+                self.text.line(format!("{name}<{pending}>();"));
             }
             StmtKind::FenceAsync => self.text.line("fence_async();"),
             StmtKind::WgmmaFence => self.text.line("wgmma_fence();"),
@@ -106,7 +107,9 @@ impl Writer<'_> {
             }),
             StmtKind::WgmmaCommit => self.text.line("wgmma_commit();"),
             StmtKind::WgmmaWait { pending, done } => self.wgmma_wait(*pending, done),
-            StmtKind::StoreMatrix { src, buffer } => self.store_matrix(*src, *buffer),
+            StmtKind::StoreMatrix { src, column, buffer, panel } => {
+                self.store_matrix(*src, *column, *buffer, *panel);
+            }
             StmtKind::GridWait => self.text.line("grid_wait();"),
             StmtKind::GridRelease => self.text.line("grid_release();"),
         }
@@ -126,6 +129,9 @@ impl Writer<'_> {
             Op::Const(_)
             | Op::ProgramId(_)
             | Op::NumPrograms(_)
+            | Op::ClusterId
+            | Op::NumClusters
+            | Op::ClusterRank
             | Op::Coord(_)
             | Op::Copy(_)
             | Op::Unary(..)

@@ -62,6 +62,9 @@ const fn is_movable_scalar(op: &Op) -> bool {
         Op::Const(_)
             | Op::ProgramId(_)
             | Op::NumPrograms(_)
+            | Op::ClusterId
+            | Op::NumClusters
+            | Op::ClusterRank
             | Op::Copy(_)
             | Op::Unary(..)
             | Op::Binary(..)
@@ -81,6 +84,9 @@ fn tables(op: &Op) -> Vec<&Operand> {
         Op::Const(_)
         | Op::ProgramId(_)
         | Op::NumPrograms(_)
+        | Op::ClusterId
+        | Op::NumClusters
+        | Op::ClusterRank
         | Op::Coord(_)
         | Op::ViewDim(..)
         | Op::ViewSelect(..)
@@ -292,6 +298,9 @@ impl Writer<'_> {
             Op::Const(_)
             | Op::ProgramId(_)
             | Op::NumPrograms(_)
+            | Op::ClusterId
+            | Op::NumClusters
+            | Op::ClusterRank
             | Op::Coord(_)
             | Op::ViewDim(..)
             | Op::ViewSelect(..)
@@ -368,7 +377,11 @@ impl Writer<'_> {
         let value = match op {
             Op::Const(c) => literal(*c),
             Op::ProgramId(axis) => format!("(int)blockIdx.{}", axis_name(*axis)),
+            Op::NumPrograms(axis) if self.func.walks_programs() => self.grid_names[*axis as usize].clone(),
             Op::NumPrograms(axis) => format!("(int)gridDim.{}", axis_name(*axis)),
+            Op::ClusterId => self.clusters_of("blockIdx.x"),
+            Op::NumClusters => self.clusters_of("gridDim.x"),
+            Op::ClusterRank => "(int)cluster_rank()".to_owned(),
             Op::ViewDim(view, axis) => self.view(*view).dims[*axis as usize].clone(),
             Op::LoadPoint { view, offsets, pad } => {
                 let texts: Vec<String> = offsets.iter().map(|&o| self.scalar(o)).collect();

@@ -6,7 +6,7 @@ use super::artifact::{
 use super::{CudaSource, ParamSlot, WriteOptions, write};
 use crate::diag::{Diagnostics, Loc};
 use crate::gpu::passes::PassCx;
-use crate::gpu::{ArgFacts, GpuFunc, lower_observed};
+use crate::gpu::{ArgFacts, GpuFunc, StmtKind, lower_observed};
 use crate::ir::Func;
 use crate::schedule::Schedule;
 use crate::target::Arch;
@@ -59,21 +59,31 @@ pub fn generate_observed(
 pub fn finish(gpu: GpuFunc, arch: Arch, options: &WriteOptions) -> Generated {
     let source = write(&gpu, options);
     let params = source.params.iter().map(|slot| param(&gpu, slot)).collect();
+    let grid = match (gpu.is_persistent, gpu.cluster) {
+        (true, _) => GridRule::Persistent { blocks_per_sm: gpu.min_blocks.max(1) },
+        (false, 1) => GridRule::Programs,
+        (false, _) => GridRule::Clusters,
+    };
     let kernel = CudaKernel {
         name: gpu.name.clone(),
         source: source.text.clone(),
         entry: source.entry.clone(),
         arch,
         math: MathFlags::IEEE,
-        grid: GridRule::Programs,
+        grid,
         block_threads: gpu.n_threads(),
         dynamic_shared_bytes: gpu.shared_bytes,
         cluster: [gpu.cluster, 1, 1],
-        overlaps_predecessor: false,
+        overlaps_predecessor: waits_for_predecessor(&gpu),
         params,
     };
     let assertions = gpu.assertions.clone();
     Generated { gpu, source, kernel, assertions }
+}
+
+/// Whether the kernel itself waits for the launch before it.
+fn waits_for_predecessor(gpu: &GpuFunc) -> bool {
+    gpu.body.stmts.iter().any(|s| matches!(s.kind, StmtKind::GridWait))
 }
 
 fn param(gpu: &GpuFunc, slot: &ParamSlot) -> CudaParam {
@@ -87,6 +97,7 @@ fn param(gpu: &GpuFunc, slot: &ParamSlot) -> CudaParam {
         ParamSlot::Scalar { param } => {
             CudaParam::Scalar { arg: param, dtype: gpu.ty(gpu.params[param].var).dtype() }
         }
+        ParamSlot::GridExtent { axis } => CudaParam::GridExtent { axis },
         ParamSlot::Map(i) => {
             let map = &gpu.maps[i];
             let arg = gpu.params.iter().position(|p| p.var == map.param);

@@ -5,7 +5,7 @@
 
 use super::coords::sum;
 use super::writer::Writer;
-use crate::gpu::{Arrive, BarrierId, BufferId, StmtKind, TensorMapId, Var, VarType};
+use crate::gpu::{Arrive, BarrierId, Buffer, BufferId, Filled, StmtKind, TensorMapId, Var, VarType};
 
 /// Whether one thread of the role issues the statement.
 pub(crate) const fn is_single_thread(kind: &StmtKind) -> bool {
@@ -13,6 +13,14 @@ pub(crate) const fn is_single_thread(kind: &StmtKind) -> bool {
 }
 
 impl Writer<'_> {
+    /// A number of blocks, or the index of one, in clusters.
+    pub(crate) fn clusters_of(&self, blocks: &str) -> String {
+        match self.func.cluster {
+            1 => format!("(int){blocks}"),
+            n => format!("(int)({blocks} / {n}u)"),
+        }
+    }
+
     /// Shared address of an element of an array of mbarriers.
     fn barrier_at(&mut self, id: BarrierId, slot: Option<Var>) -> String {
         let name = self.barrier_names[id.index()].clone();
@@ -41,7 +49,9 @@ impl Writer<'_> {
     /// `wait`.
     pub(crate) fn wait_barrier(&mut self, id: BarrierId, slot: Option<Var>, phase: Var) {
         let (at, phase) = (self.barrier_at(id, slot), self.scalar(phase));
-        self.text.line(format!("mbarrier_wait({at}, {phase});"));
+        // What other blocks of the cluster did before they arrived is known after the wait, too.
+        let name = if self.func.cluster > 1 { "mbarrier_wait_cluster" } else { "mbarrier_wait" };
+        self.text.line(format!("{name}({at}, {phase});"));
     }
 
     /// `arrive`.
@@ -53,6 +63,11 @@ impl Writer<'_> {
                 // All lanes have read before the one arrives.
                 self.text.line("__syncwarp();");
                 self.text.line(format!("if (lane == 0) mbarrier_arrive({at});"));
+            }
+            Arrive::Cluster => {
+                self.text.line("__syncwarp();");
+                let n = self.func.cluster;
+                self.text.line(format!("if (lane < {n}) mbarrier_arrive_in_cluster({at}, lane);"));
             }
         }
     }
@@ -68,12 +83,23 @@ impl Writer<'_> {
                     let at = self.barrier_at(*barrier, Some(*slot));
                     self.text.line(format!("mbarrier_expect({at}, {bytes});"));
                 }
-                StmtKind::TmaLoad { map, coords, buffer, slot, panel, barrier } => {
+                StmtKind::TmaLoad { map, coords, buffer, slot, panel, fills, barrier } => {
                     let at = self.barrier_at(*barrier, *slot);
-                    let to = self.panel_at(*buffer, *slot, *panel, 0);
+                    let b = &self.func.buffers[buffer.index()];
+                    let share_bytes = b.rows / self.func.cluster * b.pitch_bytes;
+                    let row = if let Filled::Own { row } = fills { *row } else { 0 };
+                    let to = self.panel_at(*buffer, *slot, *panel, row);
                     let (map, places) = self.map_and_coords(*map, coords);
                     let rank = coords.len();
-                    self.text.line(format!("tma_load_{rank}d({to}, &{map}, {at}, {places});"));
+                    self.text.line(match fills {
+                        Filled::Own { .. } => format!("tma_load_{rank}d({to}, &{map}, {at}, {places});"),
+                        Filled::Cluster => {
+                            let mask = (1u32 << self.func.cluster) - 1;
+                            format!(
+                                "tma_multicast_{rank}d({to} + cluster_rank() * {share_bytes}, &{map}, {at}, {mask}, {places});"
+                            )
+                        }
+                    });
                 }
                 StmtKind::TmaStore { map, coords, buffer, panel, row } => {
                     let from = self.panel_at(*buffer, None, *panel, *row);
@@ -101,6 +127,7 @@ impl Writer<'_> {
                 | StmtKind::Mma { .. }
                 | StmtKind::Roles(_)
                 | StmtKind::InitBarriers
+                | StmtKind::ClusterSync
                 | StmtKind::WaitBarrier { .. }
                 | StmtKind::ArriveBarrier { .. }
                 | StmtKind::WaitStores { .. }
@@ -135,13 +162,14 @@ impl Writer<'_> {
     }
 
     /// `store_matrix`: 16 rows by 16 columns of a warp per instruction.
-    pub(crate) fn store_matrix(&mut self, src: Var, id: BufferId) {
+    pub(crate) fn store_matrix(&mut self, src: Var, first: u32, id: BufferId, panel: u32) {
         let VarType::Tile { layout, .. } = self.func.ty(src).clone() else {
             panic!("{src} should be a tile")
         };
         let buffer = self.func.buffers[id.index()].clone();
         let m = self.tiles(&layout, 0, 16);
-        let n = self.tiles(&layout, 1, 8);
+        let mut n = self.tiles(&layout, 1, 8);
+        n.starts.retain(|c| (first..first + buffer.columns).contains(c));
         let table: Vec<u32> =
             super::mma::accumulators(&layout, &m.starts, &n.starts).iter().map(|r| r / 2).collect();
         let (mt, nt) = (m.starts.len(), n.starts.len());
@@ -155,11 +183,13 @@ impl Writer<'_> {
         self.text.open(format!("for (int m_ = 0; m_ < {mt}; ++m_) {{"));
         self.text.line("#pragma unroll");
         self.text.open(format!("for (int n_ = 0; n_ < {}; ++n_) {{", nt / 2));
-        let column_starts: Vec<u32> = n.starts.iter().step_by(2).copied().collect();
+        let column_starts: Vec<u32> = n.starts.iter().step_by(2).map(|c| c - first).collect();
         let (row, column) = (self.table(&m.starts, "m_"), self.table(&column_starts, "n_"));
         let row = sum(&[&m.warp, &row, "(lane & 15)"]);
         let column = sum(&[&n.warp, &column, "(lane >> 4) * 8"]);
-        let offset = self.element_offset(&buffer, &row, &column);
+        let panel_bytes = (panel * buffer.rows * buffer.pitch_bytes).to_string();
+        let buffer = Buffer { panels: 1, ..buffer };
+        let offset = sum(&[&panel_bytes, &self.element_offset(&buffer, &row, &column)]);
         let half = nt / 2;
         let flat = if half == 1 { "m_".to_owned() } else { format!("(m_ * {half} + n_)") };
         let (first, second): (Vec<u32>, Vec<u32>) = table.chunks_exact(2).map(|c| (c[0], c[1])).unzip();

@@ -3,6 +3,7 @@
 //! ```text
 //!   const float* x, int x_n0, int x_n1, long long x_s0      a view of rank 2 whose last axis is contiguous
 //!   float scale                                             a scalar
+//!   int n_programs_0                                        the grid, where blocks walk over it
 //!   const __grid_constant__ TensorMap x_map                 tensor maps, after all parameters
 //!   unsigned long long* status                              last, when the kernel has assertions
 //! ```
@@ -10,7 +11,8 @@
 use super::ctypes::{is_half, memory_type};
 use super::views::ViewText;
 use super::writer::Writer;
-use crate::gpu::VarType;
+use crate::gpu::walk::for_each_stmt;
+use crate::gpu::{Op, StmtKind, VarType};
 use crate::ir::DType;
 
 /// One kernel parameter: what the launch passes in its place. `param` is an index into [`crate::gpu::GpuFunc::params`].
@@ -41,6 +43,11 @@ pub enum ParamSlot {
     Scalar {
         /// The scalar.
         param: usize,
+    },
+    /// Extent of the grid of programs along an axis, as a 32-bit integer.
+    GridExtent {
+        /// The axis.
+        axis: usize,
     },
     /// The tensor map of this number: 128 bytes, by value, aligned to 64.
     Map(usize),
@@ -101,6 +108,12 @@ impl Writer<'_> {
                 VarType::Tile { .. } => panic!("parameter `{name}` should be a view or a scalar"),
             }
         }
+        for axis in self.grid_axes() {
+            let name = self.names.unique(&format!("n_programs_{axis}"));
+            texts.push(format!("int {name}"));
+            slots.push(ParamSlot::GridExtent { axis });
+            self.grid_names[axis] = name;
+        }
         for (i, map) in self.func.maps.iter().enumerate() {
             let param = self.func.params.iter().find(|p| p.var == map.param);
             let param = param.expect("a tensor map should be of a parameter");
@@ -114,5 +127,18 @@ impl Writer<'_> {
             slots.push(ParamSlot::Status);
         }
         (texts, slots)
+    }
+
+    /// The axes of the grid whose extents the launch passes.
+    fn grid_axes(&self) -> Vec<usize> {
+        let mut asked = [false; 3];
+        if self.func.walks_programs() {
+            for_each_stmt(&self.func.body, &mut |stmt| {
+                if let StmtKind::Set { op: Op::NumPrograms(axis), .. } = &stmt.kind {
+                    asked[usize::from(*axis)] = true;
+                }
+            });
+        }
+        (0..3).filter(|&axis| asked[axis]).collect()
     }
 }

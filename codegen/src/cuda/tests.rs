@@ -88,6 +88,7 @@ fn parameters_as_data_are_those_of_the_text() {
                 }
                 ParamSlot::Scalar { .. } => !declaration.contains('*'),
                 ParamSlot::Map(_) => declaration.starts_with("const __grid_constant__ TensorMap"),
+                ParamSlot::GridExtent { axis } => *declaration == format!("int n_programs_{axis}"),
                 ParamSlot::Status => *declaration == "unsigned long long* status",
             };
             assert!(fits, "{}: `{declaration}` is not {slot:?}", func.name);

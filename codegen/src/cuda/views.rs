@@ -147,6 +147,9 @@ impl Writer<'_> {
             Op::Const(_)
             | Op::ProgramId(_)
             | Op::NumPrograms(_)
+            | Op::ClusterId
+            | Op::NumClusters
+            | Op::ClusterRank
             | Op::Coord(_)
             | Op::Unary(..)
             | Op::Binary(..)

@@ -46,6 +46,8 @@ pub(crate) struct Writer<'a> {
     pub(crate) var_names: Vec<String>,
     pub(crate) views: Vec<Option<ViewText>>,
     pub(crate) map_names: Vec<String>,
+    /// Extents of the grid of programs, where blocks walk over it: names of parameters.
+    pub(crate) grid_names: [String; 3],
     pub(crate) buffer_names: Vec<String>,
     pub(crate) barrier_names: Vec<String>,
     /// Functions generated for this kernel: name and text.
@@ -78,6 +80,7 @@ pub fn write(func: &GpuFunc, options: &WriteOptions) -> CudaSource {
         var_names: vec![String::new(); func.vars.len()],
         views: vec![None; func.vars.len()],
         map_names: Vec::new(),
+        grid_names: Default::default(),
         buffer_names: Vec::new(),
         barrier_names: Vec::new(),
         generated: Vec::new(),

@@ -118,7 +118,7 @@ pub struct GpuFunc {
     pub cluster: u32,
     /// Blocks per multiprocessor that the compiler must leave registers for; 0 when it is not told.
     pub min_blocks: u32,
-    /// Whether a launch asks for as many blocks as fit and each walks over several programs.
+    /// Whether a launch asks for as many blocks as run at a time, each for several programs; see [`GpuFunc::walks_programs`].
     pub is_persistent: bool,
     /// Run-time parameters in launch order.
     pub params: Vec<GpuParam>,
@@ -157,6 +157,13 @@ impl GpuFunc {
             Var(u32::try_from(self.vars.len()).expect("a function should have fewer than 2^32 variables"));
         self.vars.push(VarData { ty, loc, name });
         v
+    }
+
+    /// Whether blocks are numbered along the first axis alone and compute which programs they run: the indices of blocks and of
+    /// clusters are there, `program_id` is not, and `num_programs` comes with the launch.
+    #[must_use]
+    pub const fn walks_programs(&self) -> bool {
+        self.is_persistent || self.cluster > 1
     }
 
     /// Threads of a block.

@@ -29,7 +29,7 @@ use crate::layout::Layout;
 use crate::schedule::Schedule;
 use crate::target::Arch;
 use dots::Way;
-use hopper::{ConsumerLoop, LoopRings, TensorRing, can_specialise};
+use hopper::{ConsumerLoop, LoopRings, Pair, ProgramIds, TensorRing, can_specialise, cluster_of};
 use plan::{Plan, definitions, plan};
 
 /// What a launch knows of a view argument beyond its type.
@@ -88,6 +88,7 @@ pub fn lower_observed(
         Some(plan) => plan,
         None => plan(&src, &facts, n_warps, Way::Warp)?,
     };
+    let cluster = if is_specialised { cluster_of(&src, &plan.dots, schedule)? } else { 1 };
     let mut cx = Lower {
         defs: definitions(&src),
         facts,
@@ -97,10 +98,11 @@ pub fn lower_observed(
             name: src.name.clone(),
             arch: target.name().to_owned(),
             n_warps,
-            cluster: 1,
+            cluster,
             // Without a number the compiler saves registers for more blocks than asked for, and spills to do so.
             min_blocks: schedule.get("blocks").unwrap_or(1).clamp(1, 32) as u32,
-            is_persistent: false,
+            // Without a producer that runs ahead, a block gains nothing by a second program.
+            is_persistent: is_specialised && schedule.get("persistent") == Some(1),
             params: Vec::new(),
             maps: Vec::new(),
             vars: Vec::new(),
@@ -111,6 +113,10 @@ pub fn lower_observed(
             body: Block::default(),
         },
         open: vec![Block::default()],
+        start: Block::default(),
+        program_ids: None,
+        pair: None,
+        overlaps: false,
         vars: BTreeMap::new(),
         shared: Vec::new(),
         depths: BTreeMap::new(),
@@ -120,15 +126,21 @@ pub fn lower_observed(
         tensor_rings: Vec::new(),
         loop_rings: Vec::new(),
         consumer: None,
+        has_tensor_stores: false,
         reader: None,
         accesses: Vec::new(),
         loc: Loc::default(),
         src: &src,
     };
     cx.params(args);
+    cx.overlaps = schedule.get("overlap") == Some(1) && target.has_dependent_launches();
     if is_specialised {
         cx.specialised();
     } else {
+        if cx.overlaps {
+            cx.emit(StmtKind::GridWait);
+            cx.emit(StmtKind::GridRelease);
+        }
         cx.block(&src.body);
     }
     cx.out.body = cx.open.pop().expect("the body should be open");
@@ -182,6 +194,14 @@ struct Lower<'a> {
     out: GpuFunc,
     /// Blocks under construction, innermost last.
     open: Vec<Block>,
+    /// What the role begins with.
+    start: Block,
+    /// Indices of the program under way, where blocks walk over programs.
+    program_ids: Option<ProgramIds>,
+    /// Whether the kernel waits for the launch before it by itself, and lets the one after it in before it ends.
+    overlaps: bool,
+    /// The programs of the block's cluster.
+    pair: Option<Pair>,
     /// Registers of values.
     vars: BTreeMap<Value, Var>,
     /// Tiles that lie in shared memory for products, from their definition on.
@@ -200,6 +220,8 @@ struct Lower<'a> {
     loop_rings: Vec<LoopRings>,
     /// The consumers' loop under way.
     consumer: Option<ConsumerLoop>,
+    /// Whether results leave by tensor copies.
+    has_tensor_stores: bool,
     /// Extents of the tile that is being computed from what is asked for.
     reader: Option<ir::Shape>,
     /// Accesses to device memory since the threads last met.

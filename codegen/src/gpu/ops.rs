@@ -62,6 +62,12 @@ pub enum Op {
     ProgramId(u8),
     /// `num_programs`: i32 extent of the grid along an axis.
     NumPrograms(u8),
+    /// `cluster_id`: i32 index of the block's cluster, of the block itself without clusters, where blocks walk over programs.
+    ClusterId,
+    /// `num_clusters`: i32 number of clusters, of blocks without clusters, where blocks walk over programs.
+    NumClusters,
+    /// `cluster_rank`: i32 index of the block in its cluster.
+    ClusterRank,
     /// `coord`: an i32 tile of each element's coordinate.
     Coord(Coord),
     /// `copy`: an operand as it is.
@@ -202,6 +208,21 @@ pub enum Arrive {
     Warp,
     /// Every thread of the role.
     Thread,
+    /// One lane of each warp of the role, at the same mbarrier of every block of the cluster.
+    Cluster,
+}
+
+/// What a tensor copy to shared memory fills.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Filled {
+    /// Rows of the panel from this one on, in the block itself.
+    Own {
+        /// First row.
+        row: u32,
+    },
+    /// The share of the block's rank, as many rows as the box has, in every block of the cluster; each block's mbarrier counts what
+    /// arrives there. The blocks' shares together are the panel.
+    Cluster,
 }
 
 /// Warps that run a block of their own. Nothing in it meets all threads of the block: barriers have the role's number, and
@@ -427,6 +448,8 @@ pub enum StmtKind {
     Roles(Vec<Role>),
     /// `init_barriers`: one thread sets all mbarriers up, and the block waits for it.
     InitBarriers,
+    /// `cluster_sync`: all threads of the cluster's blocks meet; what was done to shared memory before is known to all after.
+    ClusterSync,
     /// `expect`: one thread announces the bytes of a phase and arrives.
     ExpectBytes {
         /// The array.
@@ -466,6 +489,8 @@ pub enum StmtKind {
         slot: Option<Var>,
         /// Panel of the slot.
         panel: u32,
+        /// Which of its rows, and where.
+        fills: Filled,
         /// The mbarrier.
         barrier: BarrierId,
     },
@@ -482,8 +507,11 @@ pub enum StmtKind {
         /// First row of the panel, in rows.
         row: u32,
     },
-    /// `wait_stores`: until what this thread's stores read (or wrote, with `complete`) is done.
+    /// `wait_stores`: until what this thread's stores read (or wrote, with `complete`) is done, but for the last groups. A run of
+    /// tensor stores that nothing else stands between is one group.
     WaitStores {
+        /// Groups that may be under way.
+        pending: u32,
         /// Whether the writes must be visible, not just the source free.
         complete: bool,
     },
@@ -517,12 +545,16 @@ pub enum StmtKind {
         /// Accumulators that are complete.
         done: Vec<Var>,
     },
-    /// `store_matrix`: a 16-bit tile in the accumulator layout goes to shared panels by `stmatrix`.
+    /// `store_matrix`: columns of a 16-bit tile in the accumulator layout go to a shared panel by `stmatrix`.
     StoreMatrix {
         /// The tile.
         src: Var,
+        /// The first of its columns; as many follow as the panel has.
+        column: u32,
         /// The buffer.
         buffer: BufferId,
+        /// The panel of its first slot.
+        panel: u32,
     },
     /// `grid_wait`: until the launch before this one has finished (programmatic dependent launch).
     GridWait,

@@ -388,6 +388,7 @@ pub(super) const fn arrive_word(by: Arrive) -> &'static str {
     match by {
         Arrive::Warp => "warp",
         Arrive::Thread => "thread",
+        Arrive::Cluster => "cluster",
     }
 }
 

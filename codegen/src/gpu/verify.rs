@@ -4,6 +4,8 @@
 //! |---|---|
 //! | `defined` | handles out of range, variables read before every path has assigned them |
 //! | `ops`, `stmts`, `matrix` | types, extents and layouts of operands, windows of buffers |
+//! | `cluster` | what blocks of a cluster must all do, and do before they end |
+//! | `dependent` | device memory touched before the launch in front has ended |
 //! | `limits` | what the target lacks, shared memory over the limit or misaligned, warps and registers of roles |
 //! | `trace`, `order` | accesses that nothing orders, waits that never end, bytes used twice, products read too early |
 //!
@@ -12,7 +14,9 @@
 //! that what no barrier, mbarrier or wait puts in order is found whatever the order was. It knows nothing of the passes that
 //! place buffers and insert barriers.
 
+mod cluster;
 mod defined;
+mod dependent;
 mod limits;
 mod matrix;
 mod ops;
@@ -113,6 +117,8 @@ fn run(func: &GpuFunc, target: Arch, stage: Stage) -> Vec<Finding> {
     if v.findings.is_empty() {
         v.types(&body);
         v.limits(&body);
+        v.clusters(&body);
+        v.dependent(&body);
     }
     if v.findings.is_empty() {
         v.protocols(&body);

@@ -89,7 +89,7 @@ macro_rules! mentions {
                 StmtKind::ArriveBarrier { barrier: _, slot, by: _ } => {
                     if let Some(v) = slot { f(v, Read); }
                 }
-                StmtKind::TmaLoad { map: _, coords, buffer: _, slot, panel: _, barrier: _ } => {
+                StmtKind::TmaLoad { map: _, coords, buffer: _, slot, panel: _, fills: _, barrier: _ } => {
                     for v in coords { f(v, Read); }
                     if let Some(v) = slot { f(v, Read); }
                 }
@@ -105,12 +105,13 @@ macro_rules! mentions {
                 StmtKind::WgmmaWait { pending: _, done } => {
                     for v in done { f(v, Update); }
                 }
-                StmtKind::StoreMatrix { src, buffer: _ } => f(src, Read),
+                StmtKind::StoreMatrix { src, column: _, buffer: _, panel: _ } => f(src, Read),
                 StmtKind::Barrier { .. }
                 | StmtKind::CommitCopies
                 | StmtKind::WaitCopies { .. }
                 | StmtKind::Roles(_)
                 | StmtKind::InitBarriers
+                | StmtKind::ClusterSync
                 | StmtKind::WaitStores { .. }
                 | StmtKind::FenceAsync
                 | StmtKind::WgmmaFence
@@ -123,7 +124,13 @@ macro_rules! mentions {
         /// Calls `f` on every variable that the operation reads.
         pub fn $of_op(op: &$($mutability)? Op, f: &mut impl FnMut(&$($mutability)? Var)) {
             match op {
-                Op::Const(_) | Op::ProgramId(_) | Op::NumPrograms(_) | Op::Coord(_) => {}
+                Op::Const(_)
+                | Op::ProgramId(_)
+                | Op::NumPrograms(_)
+                | Op::ClusterId
+                | Op::NumClusters
+                | Op::ClusterRank
+                | Op::Coord(_) => {}
                 Op::Copy(a) | Op::Unary(_, a) | Op::Cast(a) => $of_operand(a, f),
                 Op::Binary(_, a, b) => {
                     $of_operand(a, f);
@@ -200,6 +207,7 @@ macro_rules! leaf {
             | StmtKind::DotRows { .. }
             | StmtKind::Mma { .. }
             | StmtKind::InitBarriers
+            | StmtKind::ClusterSync
             | StmtKind::ExpectBytes { .. }
             | StmtKind::WaitBarrier { .. }
             | StmtKind::ArriveBarrier { .. }

@@ -1,6 +1,7 @@
 //! Cases of the matrix products, many rows and few.
 
 use tilewright_codegen::dsl::elem::{DotInput, Float};
+use tilewright_codegen::kernel::Kernel;
 use tilewright_codegen::schedule::Schedule;
 use tilewright_runtime::{Buffer, Stream};
 
@@ -10,6 +11,7 @@ use crate::epilogue::{Activation, Epilogue};
 use crate::error::KernelError;
 use crate::host::pin;
 use crate::matmul::{Layout, weight_dims};
+use crate::matmul_split::{self, Schedules, splits};
 use crate::reference::product;
 use crate::{matmul, matvec};
 
@@ -116,6 +118,57 @@ where
     })
 }
 
+/// Parts of K that the workspace of a split product has room for.
+const MOST_SPLITS: usize = 16;
+
+struct Split<T, W> {
+    product: Product<T, W>,
+    reduce: Kernel,
+    partial: Output<f32>,
+}
+
+impl<T: Float + DotInput<Acc = f32>, W: Float + DotInput<Acc = f32>> Data for Split<T, W> {
+    fn reset(&mut self) -> Result<(), KernelError> {
+        self.partial.reset()?;
+        self.product.reset()
+    }
+
+    fn launch(&mut self, stream: &Stream, schedule: &Schedule) -> Result<(), KernelError> {
+        let Product { mnk: [m, n, k], layout, epilogue, x, w, bias, y, .. } = &mut self.product;
+        let [m, n, k] = [*m, *n, *k];
+        let (x, w, bias) = (x.view([m, k])?, w.view(weight_dims(*layout, n, k))?, bias.view([n])?);
+        let partial = self.partial.buffer.view_mut([splits(schedule), m, n])?;
+        let reduce = self.reduce.tuning(stream.device().kind()).default;
+        let (y, schedules) = (y.buffer.view_mut([m, n])?, Schedules { split: schedule, reduce: &reduce });
+        matmul_split::run(stream, schedules, x, w, bias, partial, y, *epilogue, *layout)
+    }
+
+    fn outputs(&self) -> Result<Vec<Vec<f64>>, KernelError> {
+        self.product.outputs()
+    }
+
+    fn reference(&self) -> Result<Vec<Vec<f64>>, KernelError> {
+        self.product.reference()
+    }
+}
+
+fn split<T: Float + DotInput<Acc = f32>, W: Float + DotInput<Acc = f32>>(
+    params: &CaseParams,
+) -> Result<Box<dyn Case>, KernelError> {
+    let mnk @ [m, n, k] = extents(params);
+    let (layout, epilogue) = (layout(params), epilogue(params));
+    let kernel = matmul_split::matmul_split::kernel::<T, W>(layout);
+    case(params, kernel, cost::<T, W>(mnk, 1), |mut random: Random| {
+        let y = if epilogue.residual { random.updated(m * n)? } else { random.output(m * n)? };
+        let (x, w) = (random.buffer::<T>(m * k)?, random.buffer::<W>(n * k)?);
+        let bias = random.buffer(n)?;
+        let product = Product { rows: Rows::Many, mnk, layout, epilogue, x, w, bias, y };
+        let reduce = matmul_split::matmul_reduce::kernel::<T, W>(epilogue);
+        let partial = random.output(MOST_SPLITS * m * n)?;
+        Ok(Split { product, reduce, partial })
+    })
+}
+
 struct Gated<T, W> {
     rows: Rows,
     mnk: [usize; 3],
@@ -200,6 +253,10 @@ fn few_gated<T: Float + DotInput<Acc = f32>, W: Float + DotInput<Acc = f32>>(
 
 pub(crate) fn matmul_case(params: &CaseParams) -> Result<Box<dyn Case>, KernelError> {
     with_pair!(params, many)
+}
+
+pub(crate) fn matmul_split_case(params: &CaseParams) -> Result<Box<dyn Case>, KernelError> {
+    with_pair!(params, split)
 }
 
 pub(crate) fn matvec_case(params: &CaseParams) -> Result<Box<dyn Case>, KernelError> {

@@ -11,7 +11,7 @@ use std::ptr;
 use std::sync::{Arc, OnceLock};
 
 use cudarc::driver::sys::{self, CUfunction, CUfunction_attribute as Attribute, CUmodule};
-use tilewright_codegen::cuda::artifact::{CudaKernel, L2Promotion, OutOfBounds, TensorMapRule};
+use tilewright_codegen::cuda::artifact::{CudaKernel, GridRule, L2Promotion, OutOfBounds, TensorMapRule};
 use tilewright_codegen::launch::{Arg, ViewArg};
 
 use crate::cuda::context::{Context, Piece};
@@ -220,6 +220,37 @@ impl Function {
         })
     }
 
+    /// Clusters that the device runs at a time, for blocks of a shape. Parts with an odd number of SMs leave some without a pair.
+    ///
+    /// # Errors
+    /// What the driver says of the shape.
+    pub fn max_active_clusters(&self, shape: &LaunchShape) -> Result<u32, CudaError> {
+        self.module.inner.context.bind()?;
+        let mut value = sys::CUlaunchAttributeValue { pad: [0; 64] };
+        let [x, y, z] = shape.cluster;
+        value.clusterDim = sys::CUlaunchAttributeValue_union__bindgen_ty_1 { x, y, z };
+        let id = sys::CUlaunchAttributeID::CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION;
+        let mut attribute = sys::CUlaunchAttribute { id, pad: [0; 4], value };
+        let config = sys::CUlaunchConfig {
+            gridDimX: shape.blocks[0],
+            gridDimY: shape.blocks[1],
+            gridDimZ: shape.blocks[2],
+            blockDimX: shape.threads[0],
+            blockDimY: shape.threads[1],
+            blockDimZ: shape.threads[2],
+            sharedMemBytes: shape.dynamic_shared_bytes,
+            hStream: ptr::null_mut(),
+            attrs: &raw mut attribute,
+            numAttrs: 1,
+        };
+        let mut n: c_int = 0;
+        // SAFETY: a place for an integer; the attribute outlives the call, and the function lives with its module.
+        check("cuOccupancyMaxActiveClusters", unsafe {
+            sys::cuOccupancyMaxActiveClusters(&raw mut n, self.raw, &raw const config)
+        })?;
+        Ok(n.unsigned_abs())
+    }
+
     fn attribute(&self, attribute: Attribute) -> Result<u32, CudaError> {
         self.module.inner.context.bind()?;
         let mut value: c_int = 0;
@@ -241,6 +272,8 @@ const IGNORE: sys::CUlaunchAttributeID = sys::CUlaunchAttributeID::CU_LAUNCH_ATT
 pub struct PreparedKernel {
     kernel: Arc<CudaKernel>,
     function: Function,
+    /// SMs that blocks of a persistent launch can all have at a time.
+    n_sms: u32,
     scratch: RefCell<Scratch>,
 }
 
@@ -278,8 +311,9 @@ impl PreparedKernel {
         if kernel.cluster.iter().product::<u32>() > kernel.arch.limits().portable_cluster {
             function.allow_large_clusters()?;
         }
+        let n_sms = usable_sms(&kernel, &function, context.info().n_sms);
         let scratch = Scratch { maps: RememberedMaps { status, ..Default::default() }, ..Default::default() };
-        Ok(Self { kernel, function, scratch: RefCell::new(scratch) })
+        Ok(Self { kernel, function, n_sms, scratch: RefCell::new(scratch) })
     }
 
     /// The kernel.
@@ -309,7 +343,7 @@ impl PreparedKernel {
         args: &[Arg],
     ) -> Result<(), CudaError> {
         let kernel = &*self.kernel;
-        let blocks = blocks(kernel, programs, stream.context().info().n_sms)?;
+        let blocks = blocks(kernel, programs, self.n_sms)?;
         if blocks.contains(&0) {
             return Ok(());
         }
@@ -330,6 +364,27 @@ impl PreparedKernel {
         let waits = waits_after_launch() && !stream.is_captured();
         let ended = launched.and_then(|()| if waits { stream.synchronize() } else { Ok(()) });
         ended.map_err(|error| CudaError::Launch { kernel: kernel.name.clone(), error: Box::new(error) })
+    }
+}
+
+/// SMs for a persistent launch: a cluster lies in one part of the chip, and a block that finds no place would begin when all
+/// others are done. Where the driver does not say how many clusters run at a time, all SMs are counted on.
+fn usable_sms(kernel: &CudaKernel, function: &Function, n_sms: u32) -> u32 {
+    let cluster = kernel.cluster.iter().product::<u32>();
+    let GridRule::Persistent { blocks_per_sm } = kernel.grid else { return n_sms };
+    if cluster == 1 {
+        return n_sms;
+    }
+    let shape = LaunchShape {
+        blocks: [n_sms / cluster * cluster, 1, 1],
+        threads: [kernel.block_threads, 1, 1],
+        dynamic_shared_bytes: kernel.dynamic_shared_bytes,
+        cluster: kernel.cluster,
+        overlaps_predecessor: false,
+    };
+    match function.max_active_clusters(&shape) {
+        Ok(clusters) if clusters > 0 => n_sms.min(clusters * cluster / blocks_per_sm.max(1)),
+        Ok(_) | Err(_) => n_sms,
     }
 }
 

@@ -183,19 +183,25 @@ pub fn blocks(kernel: &CudaKernel, programs: [u32; 3], n_sms: u32) -> Result<[u3
     let refuse =
         |grid: [u64; 3], reason: String| CudaError::Grid { kernel: kernel.name.clone(), grid, reason };
     let wide = programs.map(u64::from);
+    let total = wide.iter().fold(1u64, |n, &g| n.saturating_mul(g));
+    let cluster: u64 = kernel.cluster.iter().map(|&n| u64::from(n)).product();
+    let cluster = cluster.max(1);
+    // Along axis 0, at most so many clusters; none without work.
+    let in_line = |clusters: u64| {
+        let wanted = total.div_ceil(cluster).min(clusters) * cluster;
+        [wanted, u64::from(total > 0), u64::from(total > 0)]
+    };
     let grid = match kernel.grid {
         GridRule::Programs => wide,
-        GridRule::ClusterPerProgram => std::array::from_fn(|i| wide[i] * u64::from(kernel.cluster[i])),
+        GridRule::Clusters => in_line(u64::MAX / cluster),
         GridRule::Persistent { blocks_per_sm } => {
-            let cluster: u64 = kernel.cluster.iter().map(|&n| u64::from(n)).product();
-            let cluster = cluster.max(1);
-            let slots = u64::from(n_sms) * u64::from(blocks_per_sm);
-            let total = wide.iter().fold(1u64, |n, &g| n.saturating_mul(g));
-            // Whole clusters, at least one, and none without work.
-            let wanted = total.saturating_mul(cluster).min((slots / cluster).max(1) * cluster);
-            [wanted, u64::from(total > 0), u64::from(total > 0)]
+            in_line((u64::from(n_sms) * u64::from(blocks_per_sm) / cluster).max(1))
         }
     };
+    // Blocks count programs in `int`, up to one stride beyond the last.
+    if kernel.grid != GridRule::Programs && total.saturating_add(grid[0]) > i32::MAX as u64 {
+        return Err(refuse(wide, format!("{total} programs are more than blocks can count")));
+    }
     let most = [(1 << 31) - 1, 65535, 65535];
     for axis in 0..3 {
         if grid[axis] > most[axis] {
@@ -355,15 +361,18 @@ mod tests {
         let paired = with(GridRule::Programs, [2, 1, 1]);
         assert_eq!(blocks(&paired, [6, 1, 1], 132), Ok([6, 1, 1]));
         assert!(blocks(&paired, [5, 1, 1], 132).is_err());
-        let each = with(GridRule::ClusterPerProgram, [2, 1, 1]);
-        assert_eq!(blocks(&each, [5, 3, 1], 132), Ok([10, 3, 1]));
+        let whole = with(GridRule::Clusters, [2, 1, 1]);
+        assert_eq!(blocks(&whole, [5, 3, 1], 132), Ok([16, 1, 1]));
+        assert_eq!(blocks(&whole, [5, 0, 1], 132), Ok([0, 0, 0]));
+        let text = blocks(&whole, [65536, 65535, 1], 132).expect_err("too many").to_string();
+        assert!(text.contains("more than blocks can count"), "{text}");
         let persistent = with(GridRule::Persistent { blocks_per_sm: 2 }, [1, 1, 1]);
         assert_eq!(blocks(&persistent, [4000, 4000, 10], 132), Ok([264, 1, 1]));
         assert_eq!(blocks(&persistent, [5, 7, 1], 132), Ok([35, 1, 1]));
         assert_eq!(blocks(&persistent, [0, 7, 1], 132), Ok([0, 0, 0]));
         let pairs = with(GridRule::Persistent { blocks_per_sm: 1 }, [2, 1, 1]);
         assert_eq!(blocks(&pairs, [1000, 1, 1], 131), Ok([130, 1, 1]));
-        assert_eq!(blocks(&pairs, [3, 1, 1], 131), Ok([6, 1, 1]));
+        assert_eq!(blocks(&pairs, [3, 1, 1], 131), Ok([4, 1, 1]));
         assert!(blocks(&with(persistent.grid, [1, 2, 1]), [3, 1, 1], 131).is_err());
     }
 }

@@ -28,6 +28,9 @@ use crate::gpu::variant::Variant;
 /// Multiprocessors of the simulated device: those of an H200.
 pub(crate) const N_SMS: u32 = 132;
 
+/// SMs that persistent launches are spread over: few, so that each block walks over several programs of a small problem.
+const N_PERSISTENT_SMS: u32 = 4;
+
 /// A simulated GPU of one architecture.
 pub struct SimDevice {
     arch: Arch,
@@ -135,7 +138,7 @@ impl SimDevice {
         let name = variant.kernel.name;
         let device = |message: String| LaunchError::Device { kernel: name, message };
         let programs = grid;
-        let grid = blocks(kernel, programs, N_SMS).map_err(|e| device(e.to_string()))?;
+        let grid = blocks(kernel, programs, N_PERSISTENT_SMS).map_err(|e| device(e.to_string()))?;
         if grid.contains(&0) {
             return Ok(());
         }

@@ -2,8 +2,8 @@
 
 use super::build::{Build, rows};
 use crate::gpu::{
-    Arrive, Coord, GpuFunc, MatrixOperand, Op, Operand, ParamMap, Role, StmtKind, Swizzle, TensorMapId, Var,
-    Warpgroup,
+    Arrive, Coord, Filled, GpuFunc, MatrixOperand, Op, Operand, ParamMap, Role, StmtKind, Swizzle,
+    TensorMapId, Var, Warpgroup,
 };
 use crate::ir::{BinaryOp, DType};
 use crate::layout::{Layout, WarpGrid};
@@ -70,7 +70,16 @@ pub(crate) fn hopper_gemm(dtype: DType, a_k_rows: bool, b_k_rows: bool) -> GpuFu
                         b.set(line, Op::Binary(BinaryOp::Add, of(first), of(by)));
                     }
                     let coords = if k_rows { vec![at, line] } else { vec![line, at] };
-                    b.stmt(StmtKind::TmaLoad { map, coords, buffer, slot: Some(slot), panel, barrier: full });
+                    let fills = Filled::Own { row: 0 };
+                    b.stmt(StmtKind::TmaLoad {
+                        map,
+                        coords,
+                        buffer,
+                        slot: Some(slot),
+                        panel,
+                        fills,
+                        barrier: full,
+                    });
                 }
             }
             b.stmt(StmtKind::Advance { slot, phase: Some(phase), slots: stages });
@@ -109,7 +118,10 @@ pub(crate) fn hopper_gemm(dtype: DType, a_k_rows: bool, b_k_rows: bool) -> GpuFu
         b.stmt(StmtKind::GridRelease);
         let out = b.tile("out", out_dtype, &[m, n], &layout);
         b.line().set(out, Op::Cast(of(acc)));
-        b.line().stmt(StmtKind::StoreMatrix { src: out, buffer: c_tile }).stmt(StmtKind::FenceAsync);
+        for panel in 0..2 {
+            b.line().stmt(StmtKind::StoreMatrix { src: out, column: panel * 64, buffer: c_tile, panel });
+        }
+        b.stmt(StmtKind::FenceAsync);
         b.stmt(StmtKind::Barrier { id: 2, n_threads: 256 });
         for panel in 0..2 {
             for row in [0, 64] {
@@ -120,7 +132,7 @@ pub(crate) fn hopper_gemm(dtype: DType, a_k_rows: bool, b_k_rows: bool) -> GpuFu
                 b.stmt(StmtKind::TmaStore { map: c_map, coords: vec![y, x], buffer: c_tile, panel, row });
             }
         }
-        b.stmt(StmtKind::WaitStores { complete: false });
+        b.stmt(StmtKind::WaitStores { pending: 0, complete: false });
     });
     let role = |name: &str, first_warp, n_warps, registers, releases, body| Role {
         name: name.to_owned(),
@@ -195,6 +207,7 @@ pub(crate) fn boxes(rank: u32) -> GpuFunc {
         buffer,
         slot: None,
         panel: 0,
+        fills: Filled::Own { row: 0 },
         barrier: full,
     };
     b.stmt(load).stmt(StmtKind::WaitBarrier { barrier: full, slot: None, phase: zero });
@@ -207,7 +220,7 @@ pub(crate) fn boxes(rank: u32) -> GpuFunc {
     b.stmt(StmtKind::ToShared { src: doubled, buffer, slot: None, coords: straight, vector: 1 });
     b.stmt(StmtKind::FenceAsync).stmt(StmtKind::Barrier { id: 0, n_threads: 32 });
     b.line().stmt(StmtKind::TmaStore { map: TensorMapId(1), coords, buffer, panel: 0, row: 0 });
-    b.stmt(StmtKind::WaitStores { complete: true });
+    b.stmt(StmtKind::WaitStores { pending: 0, complete: true });
     b.done()
 }
 

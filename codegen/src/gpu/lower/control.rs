@@ -11,7 +11,11 @@ use crate::layout::Layout;
 impl Lower<'_> {
     /// Lowers the statements of a block into the block that is open.
     pub(super) fn block(&mut self, block: &Block) {
-        for stmt in &block.stmts {
+        self.statements(&block.stmts);
+    }
+
+    pub(super) fn statements(&mut self, stmts: &[ir::Stmt]) {
+        for stmt in stmts {
             let outer = std::mem::replace(&mut self.loc, stmt.loc);
             self.stmt(&stmt.kind);
             self.loc = outer;
@@ -126,7 +130,10 @@ impl Lower<'_> {
         let name = self.name_of(v);
         let op = match op {
             ir::Op::Const(c) => Op::Const(*c),
-            ir::Op::ProgramId(axis) => Op::ProgramId(*axis),
+            ir::Op::ProgramId(axis) => match self.program_ids {
+                Some(ids) => return ids[usize::from(*axis)],
+                None => Op::ProgramId(*axis),
+            },
             ir::Op::NumPrograms(axis) => Op::NumPrograms(*axis),
             ir::Op::ViewDim(view, axis) => Op::ViewDim(self.var(*view), *axis),
             ir::Op::Load { view, offsets, pad, .. } => {

@@ -13,9 +13,11 @@
 //!
 //! Loads that one product reads, or several products that share a load, form one ring with one pair of mbarriers. Loops that
 //! bring equal tiles use the ring in turn, and slot and phase run on from loop to loop. What either role runs stands in `producer`
-//! and `consumer`, how results leave in `store`; here is what both share.
+//! and `consumer`, which programs a block runs in `persistent`, what two blocks share in `cluster`, how results leave in `store`; here is what all share.
 
+mod cluster;
 mod consumer;
+mod persistent;
 mod producer;
 mod store;
 
@@ -29,7 +31,9 @@ use crate::gpu::memory::{BarrierId, Buffer, BufferId, Mbarrier, ParamMap, Swizzl
 use crate::gpu::ops::{Op, Operand, Role, StmtKind};
 use crate::ir::walk::for_each_definition;
 use crate::ir::{self, BinaryOp, Block, DType, Func, StmtKind as TileStmt, Type, Value};
+pub(super) use cluster::{Pair, cluster_of};
 pub(super) use consumer::ConsumerLoop;
+pub(super) use persistent::ProgramIds;
 
 /// Slots of a ring when the schedule says nothing.
 const DEFAULT_STAGES: i64 = 3;
@@ -170,17 +174,32 @@ impl Lower<'_> {
     pub(super) fn specialised(&mut self) {
         let src = self.src;
         let n_consumers = self.plan.n_warps;
-        let consumers = self.nested(|cx| cx.block(&src.body));
+        let consumers = self.nested_with_start(|cx| {
+            cx.each_program(|cx| cx.consumer_body(&src.body));
+            cx.end_stores();
+        });
         self.vars.clear();
         for p in &self.out.params.clone() {
             let value = self.src.params.iter().find(|q| q.name == p.name).map(|q| q.value);
             self.vars.extend(value.map(|v| (v, p.var)));
         }
         let mut order = std::mem::take(&mut self.loop_rings).into_iter();
-        let producer = self.nested(|cx| cx.producer(&src.body, &mut order));
+        let producer = self.nested_with_start(|cx| {
+            cx.each_program(|cx| cx.producer(&src.body, &mut order));
+            if cx.overlaps {
+                // The last loads are on their way: what is left to do needs no more of the memory's time.
+                cx.emit(StmtKind::GridRelease);
+            }
+        });
         self.out.n_warps = n_consumers + PRODUCER_WARPS;
         self.out.min_blocks = 1;
         self.emit(StmtKind::InitBarriers);
+        if self.out.cluster > 1 {
+            self.emit(StmtKind::ClusterSync);
+        }
+        if self.overlaps {
+            self.emit(StmtKind::GridWait);
+        }
         // With one warpgroup of consumers every thread has the most registers that there are from the start.
         let (few, many) = if n_consumers == 8 { (40, 232) } else { (0, 0) };
         self.emit(StmtKind::Roles(vec![
@@ -203,6 +222,10 @@ impl Lower<'_> {
                 body: producer,
             },
         ]));
+        if self.out.cluster > 1 {
+            // A block stays until no other reaches into it any more.
+            self.emit(StmtKind::ClusterSync);
+        }
     }
 
     /// The parameter behind a view, and where an element of the view lies along each of the parameter's axes.
@@ -289,8 +312,11 @@ impl Lower<'_> {
         }
         let label = self.label(loads[0].load);
         let full = self.mbarrier(&format!("{label}_full"), stages, 1, bytes);
-        let empty = self.mbarrier(&format!("{label}_empty"), stages, self.plan.n_warps, 0);
-        let consumer = (self.counter("slot", 0), self.counter("phase", 0));
+        // Consumers of all blocks that get a share of each other's copies.
+        let arrivals = self.plan.n_warps * self.out.cluster;
+        let empty = self.mbarrier(&format!("{label}_empty"), stages, arrivals, 0);
+        // Slot and phase run on from loop to loop and from program to program.
+        let consumer = self.at_start(|cx| (cx.counter("slot", 0), cx.counter("phase", 0)));
         self.tensor_rings.push(TensorRing {
             tiles,
             buffers,
@@ -336,7 +362,9 @@ impl Lower<'_> {
         let Some(ir::Op::Load { view, shape, .. }) = self.defs.get(&l.load).cloned() else {
             unreachable!("a tensor copy should come from a load")
         };
-        self.map_of(view, &shape.to_vec(), l.column_axis, buffer)
+        let mut shape = shape.to_vec();
+        shape[1 - l.column_axis] /= self.out.cluster as usize;
+        self.map_of(view, &shape, l.column_axis, buffer)
     }
 
     /// The tensor map whose box is a panel of a buffer, for a tile of extents `shape` of a view.

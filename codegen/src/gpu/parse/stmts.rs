@@ -4,7 +4,7 @@ use super::Parser;
 use crate::diag::Loc;
 use crate::gpu::func::{Block, Var};
 use crate::gpu::memory::BufferId;
-use crate::gpu::ops::{Arrive, MatrixOperand, MatrixShape, Role, Stmt, StmtKind, Warpgroup};
+use crate::gpu::ops::{Arrive, Filled, MatrixOperand, MatrixShape, Role, Stmt, StmtKind, Warpgroup};
 use crate::gpu::print::{arrive_word, shape_word};
 use crate::ir::parse::{Fault, Parsed};
 
@@ -204,6 +204,7 @@ impl Parser<'_> {
             }
             "mma" => self.mma()?,
             "init_barriers" => StmtKind::InitBarriers,
+            "cluster_sync" => StmtKind::ClusterSync,
             "expect" => {
                 let barrier = self.barrier()?;
                 self.cur.expect("[")?;
@@ -219,20 +220,27 @@ impl Parser<'_> {
                 let barrier = self.barrier()?;
                 let slot = self.index()?;
                 self.cur.expect_word("by")?;
-                let by =
-                    [Arrive::Warp, Arrive::Thread].into_iter().find(|&by| self.cur.eat_word(arrive_word(by)));
-                let by = by.ok_or_else(|| self.cur.expected("`warp` or `thread`"))?;
+                let by = [Arrive::Warp, Arrive::Thread, Arrive::Cluster]
+                    .into_iter()
+                    .find(|&by| self.cur.eat_word(arrive_word(by)));
+                let by = by.ok_or_else(|| self.cur.expected("`warp`, `thread` or `cluster`"))?;
                 StmtKind::ArriveBarrier { barrier, slot, by }
             }
             "tma_load" => {
                 let (buffer, slot) = self.place()?;
                 let panel = self.numbered("panel")?;
+                let fills = if self.cur.eat_word("to") {
+                    self.cur.expect_word("cluster")?;
+                    Filled::Cluster
+                } else {
+                    Filled::Own { row: self.number_after("row", 0)? }
+                };
                 self.cur.expect("=")?;
                 let map = self.map()?;
                 self.cur.expect("(")?;
                 let coords = self.list(")", Self::var)?;
                 self.cur.expect_word("signal")?;
-                StmtKind::TmaLoad { map, coords, buffer, slot, panel, barrier: self.barrier()? }
+                StmtKind::TmaLoad { map, coords, buffer, slot, panel, fills, barrier: self.barrier()? }
             }
             "tma_store" => {
                 let map = self.map()?;
@@ -253,7 +261,7 @@ impl Parser<'_> {
                 if !complete {
                     self.cur.expect_word("read")?;
                 }
-                StmtKind::WaitStores { complete }
+                StmtKind::WaitStores { pending: self.number_after("pending", 0)?, complete }
             }
             "fence_async" => StmtKind::FenceAsync,
             "wgmma_fence" => StmtKind::WgmmaFence,
@@ -290,8 +298,10 @@ impl Parser<'_> {
             }
             "store_matrix" => {
                 let buffer = self.buffer()?;
+                let panel = self.number_after("panel", 0)?;
                 self.cur.expect("=")?;
-                StmtKind::StoreMatrix { src: self.var()?, buffer }
+                let src = self.var()?;
+                StmtKind::StoreMatrix { src, column: self.number_after("column", 0)?, buffer, panel }
             }
             "grid_wait" => StmtKind::GridWait,
             "grid_release" => StmtKind::GridRelease,

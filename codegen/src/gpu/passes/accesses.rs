@@ -34,6 +34,9 @@ pub(super) fn accesses(stmt: &StmtKind) -> Vec<Access> {
             Op::Const(_)
             | Op::ProgramId(_)
             | Op::NumPrograms(_)
+            | Op::ClusterId
+            | Op::NumClusters
+            | Op::ClusterRank
             | Op::Coord(_)
             | Op::Copy(_)
             | Op::Unary(..)
@@ -75,6 +78,7 @@ pub(super) fn accesses(stmt: &StmtKind) -> Vec<Access> {
         | StmtKind::DotRows { .. }
         | StmtKind::Roles(_)
         | StmtKind::InitBarriers
+        | StmtKind::ClusterSync
         | StmtKind::ExpectBytes { .. }
         | StmtKind::WaitBarrier { .. }
         | StmtKind::ArriveBarrier { .. }

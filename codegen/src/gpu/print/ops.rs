@@ -3,7 +3,7 @@
 use super::{Printer, arrive_word, shape_word};
 use crate::gpu::func::Var;
 use crate::gpu::memory::BufferId;
-use crate::gpu::ops::{Coord, Op, Operand, RegMap, StmtKind};
+use crate::gpu::ops::{Coord, Filled, Op, Operand, RegMap, StmtKind};
 use crate::ir::print::quote;
 
 impl Printer<'_> {
@@ -17,6 +17,9 @@ impl Printer<'_> {
             }
             Op::ProgramId(axis) => self.put(format_args!("program_id {axis}")),
             Op::NumPrograms(axis) => self.put(format_args!("num_programs {axis}")),
+            Op::ClusterId => self.out.push_str("cluster_id"),
+            Op::NumClusters => self.out.push_str("num_clusters"),
+            Op::ClusterRank => self.out.push_str("cluster_rank"),
             Op::Coord(c) => self.put(format_args!("coord {}", coord(c))),
             Op::Copy(a) => self.operands("copy", &[a]),
             Op::Unary(op, a) => self.operands(op.mnemonic(), &[a]),
@@ -162,6 +165,7 @@ impl Printer<'_> {
                 ));
             }
             StmtKind::InitBarriers => self.out.push_str("init_barriers"),
+            StmtKind::ClusterSync => self.out.push_str("cluster_sync"),
             StmtKind::ExpectBytes { barrier, slot, bytes } => {
                 self.out.push_str("expect ");
                 self.barrier(*barrier);
@@ -180,10 +184,15 @@ impl Printer<'_> {
                 self.index(*slot);
                 self.put(format_args!(" by {}", arrive_word(*by)));
             }
-            StmtKind::TmaLoad { map, coords, buffer, slot, panel, barrier } => {
+            StmtKind::TmaLoad { map, coords, buffer, slot, panel, fills, barrier } => {
                 self.out.push_str("tma_load ");
                 self.place(*buffer, *slot);
-                self.put(format_args!(" panel {panel} = {map}("));
+                self.put(format_args!(" panel {panel}"));
+                match fills {
+                    Filled::Own { row } => self.unless_zero("row", *row),
+                    Filled::Cluster => self.out.push_str(" to cluster"),
+                }
+                self.put(format_args!(" = {map}("));
                 self.vars(coords);
                 self.out.push_str(") signal ");
                 self.barrier(*barrier);
@@ -195,8 +204,9 @@ impl Printer<'_> {
                 self.buffer(*buffer);
                 self.put(format_args!(" panel {panel} row {row}"));
             }
-            StmtKind::WaitStores { complete } => {
+            StmtKind::WaitStores { pending, complete } => {
                 self.out.push_str(if *complete { "wait_stores complete" } else { "wait_stores read" });
+                self.unless_zero("pending", *pending);
             }
             StmtKind::FenceAsync => self.out.push_str("fence_async"),
             StmtKind::WgmmaFence => self.out.push_str("wgmma_fence"),
@@ -219,11 +229,13 @@ impl Printer<'_> {
                     self.vars(done);
                 }
             }
-            StmtKind::StoreMatrix { src, buffer } => {
+            StmtKind::StoreMatrix { src, column, buffer, panel } => {
                 self.out.push_str("store_matrix ");
                 self.buffer(*buffer);
+                self.unless_zero("panel", *panel);
                 self.out.push_str(" = ");
                 self.var(*src);
+                self.unless_zero("column", *column);
             }
             StmtKind::GridWait => self.out.push_str("grid_wait"),
             StmtKind::GridRelease => self.out.push_str("grid_release"),
@@ -234,6 +246,12 @@ impl Printer<'_> {
             | StmtKind::Roles(_) => {
                 unreachable!("statements with blocks and assignments should be written by `stmt`")
             }
+        }
+    }
+
+    fn unless_zero(&mut self, word: &str, n: u32) {
+        if n > 0 {
+            self.put(format_args!(" {word} {n}"));
         }
     }
 

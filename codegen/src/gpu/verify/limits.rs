@@ -108,7 +108,7 @@ impl Verifier<'_> {
                     ("matrix stores to shared memory", self.target.has_tensor_copies())
                 }
                 StmtKind::GridWait | StmtKind::GridRelease => {
-                    ("dependent launches", self.target.capability().0 >= 9)
+                    ("dependent launches", self.target.has_dependent_launches())
                 }
                 _ => ("", true),
             };
@@ -117,8 +117,12 @@ impl Verifier<'_> {
             }
             self.alignment(kind);
             if let StmtKind::Roles(roles) = kind {
-                if !is_top || i + 1 != block.len() {
-                    self.error("roles stand at the end of the kernel: nothing follows them");
+                let follows = &block[i + 1..];
+                let ends = follows.iter().all(|n| matches!(n.stmt.kind, StmtKind::ClusterSync));
+                if !is_top || !ends || follows.len() > 1 {
+                    self.error(
+                        "roles stand at the end of the kernel: nothing follows them but a cluster_sync",
+                    );
                 }
                 self.roles(roles);
             }

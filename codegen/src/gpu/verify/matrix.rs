@@ -147,7 +147,7 @@ impl Verifier<'_> {
                     }
                 }
             }
-            StmtKind::StoreMatrix { src, buffer } => {
+            StmtKind::StoreMatrix { src, column, buffer, panel } => {
                 let Some((dtype, shape, layout)) = self.tile_of("store_matrix", *src) else { return };
                 let b = &self.func.buffers[buffer.index()];
                 self.same_dtype("store_matrix", b.dtype, dtype);
@@ -160,8 +160,14 @@ impl Verifier<'_> {
                     let name = self.show(*src);
                     self.error(format!("{name} is not in the layout of a warpgroup's accumulator"));
                 }
-                if b.rows < shape.dim(0) as u32 || b.columns * b.panels < shape.dim(1) as u32 {
-                    self.wrong_extents("stored", *buffer, (shape.dim(0) as u32, shape.dim(1) as u32));
+                let (rows, columns) = (shape.dim(0) as u32, shape.dim(1) as u32);
+                if b.rows < rows || *panel >= b.panels || column + b.columns > columns || column % 16 != 0 {
+                    let name = self.show_buffer(*buffer);
+                    self.error(format!(
+                        "{rows} rows of {} columns from {column} on of {columns} do not go to panel {panel} of {name}: {} panels \
+                         of {} rows of {}",
+                        b.columns, b.panels, b.rows, b.columns
+                    ));
                 }
             }
             _ => {}

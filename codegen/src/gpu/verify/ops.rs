@@ -1,6 +1,7 @@
 //! Types and layouts of operations.
 
 use super::{Node, Verifier};
+use crate::diag::Diagnostic;
 use crate::gpu::func::{Var, VarType};
 use crate::gpu::ops::{Coord, Op, Operand, RegMap};
 use crate::ir::{DType, Shape, TypeRule, ViewType};
@@ -92,6 +93,23 @@ impl<'a> Verifier<'a> {
                 self.scalar("what an index of the grid sets", dst, DType::I32);
                 if *axis > 2 {
                     self.error(format!("the grid has axes 0 to 2, not {axis}"));
+                }
+                if matches!(op, Op::ProgramId(_)) && self.func.walks_programs() {
+                    self.report(
+                        Diagnostic::new(
+                            self.loc,
+                            "blocks walk over programs here, so a block has no program_id",
+                        )
+                        .help("compute it from cluster_id, or from cluster_id and cluster_rank"),
+                    );
+                }
+            }
+            Op::ClusterId | Op::NumClusters | Op::ClusterRank => {
+                self.scalar("what an index of blocks sets", dst, DType::I32);
+                if !self.func.walks_programs() {
+                    self.error(
+                        "blocks are programs here: the kernel is neither persistent nor has it clusters",
+                    );
                 }
             }
             Op::Coord(c) => {

@@ -4,6 +4,10 @@
 //! A wait takes over the clocks of all who arrived. Inside a role all threads do the same, so an access is in order with an
 //! earlier one of the role when a barrier lies between them (their *epochs* differ). An access that goes on after its statement
 //! (a copy, a warpgroup product, a tensor store) is *in flight* until what waits for it.
+//!
+//! One block stands for all of a cluster: what it sends to the others, it gets from them. So a clock has a second half, which
+//! says how far the same roles of another block are known to have come; an arrival in the cluster hands on both halves, the
+//! other way round for the second. That all blocks do the same is checked in `cluster`.
 
 mod waits;
 
@@ -61,7 +65,8 @@ struct Progress {
     /// Products not committed, and the groups that were: records and accumulators.
     products: Vec<(Vec<u64>, Vec<Var>)>,
     product_groups: Vec<Vec<(Vec<u64>, Vec<Var>)>>,
-    stores: Vec<u64>,
+    /// Groups of tensor stores.
+    store_groups: Vec<Vec<u64>>,
     /// Registers of products written by ordinary statements since the last fence.
     unfenced: Vec<Var>,
     /// Accumulators that no wait has named since their last product.
@@ -78,6 +83,8 @@ struct Checker<'v, 'a> {
     /// First mbarrier of each array in `barriers`.
     first_barrier: Vec<usize>,
     is_initialised: bool,
+    /// Whether the blocks of the cluster have met since.
+    is_met: bool,
     next_id: u64,
     /// Where buffers lie; one after another while they have no places.
     offsets: Vec<u32>,
@@ -114,7 +121,7 @@ impl Verifier<'_> {
                 copy_groups: Vec::new(),
                 products: Vec::new(),
                 product_groups: Vec::new(),
-                stores: Vec::new(),
+                store_groups: Vec::new(),
                 unfenced: Vec::new(),
                 unnamed: Vec::new(),
             })
@@ -128,6 +135,7 @@ impl Verifier<'_> {
             barriers,
             first_barrier,
             is_initialised: false,
+            is_met: false,
             next_id: 0,
             offsets,
         };
@@ -152,6 +160,7 @@ impl Checker<'_, '_> {
             // What stood before the last barrier is known to all roles; the rest is not.
             let time = self.records.iter().filter(|r| r.epoch < prelude).map(|r| r.time).max();
             self.roles[role].clock.time[0] = time.unwrap_or(0);
+            self.roles[role].clock.time[n] = time.unwrap_or(0);
         }
         let mut moved = true;
         while moved {
@@ -223,21 +232,43 @@ impl Checker<'_, '_> {
                 self.is_initialised = true;
                 self.roles[role].epoch += 1;
             }
+            EventKind::ClusterSync => {
+                self.is_met = self.is_initialised;
+                self.roles[role].epoch += 1;
+            }
             EventKind::Expect { at, bytes } => self.expect(role, *at, *bytes),
             EventKind::Wait { at, parity } => return self.wait(role, *at, *parity),
-            EventKind::Arrive { at, count } => self.arrive(role, *at, *count),
+            EventKind::Arrive { at, count, in_cluster } => {
+                if *in_cluster {
+                    self.met();
+                }
+                self.arrive(role, *at, *count, *in_cluster);
+            }
             EventKind::TmaLoad { cell, at, bytes } => {
+                if cell.in_cluster {
+                    self.met();
+                }
                 let index = self.index(*at);
                 let phase = self.barriers[index].completed;
-                self.access(role, *cell, true, None, Some((index, phase)), "filled by a tensor copy");
+                let signal = Some((index, phase));
+                self.access(role, *cell, true, None, signal, "filled by a tensor copy");
                 self.bytes_land(*at, *bytes);
             }
             EventKind::TmaStore { cell } => {
                 let id = self.access(role, *cell, false, Some(Flight::Store), None, "read by a tensor store");
-                self.roles[role].stores.push(id);
+                // A run of stores is one group.
+                let before = self.roles[role].next.checked_sub(1);
+                let events = &self.trace(role).events;
+                let goes_on = before.is_some_and(|i| matches!(events[i].kind, EventKind::TmaStore { .. }));
+                match self.roles[role].store_groups.last_mut() {
+                    Some(group) if goes_on => group.push(id),
+                    Some(_) | None => self.roles[role].store_groups.push(vec![id]),
+                }
             }
-            EventKind::WaitStores => {
-                let ids = std::mem::take(&mut self.roles[role].stores);
+            EventKind::WaitStores { pending } => {
+                let groups = &mut self.roles[role].store_groups;
+                let done = groups.len().saturating_sub(*pending as usize);
+                let ids: Vec<u64> = groups.drain(..done).flatten().collect();
                 self.land(role, &ids);
             }
             EventKind::WgmmaFence => self.roles[role].unfenced.clear(),
@@ -266,7 +297,11 @@ impl Checker<'_, '_> {
         let panel = b.rows * b.pitch_bytes;
         match cell.panel {
             None => (start, start + b.slot_bytes()),
-            Some(p) => (start + p * panel, start + (p + 1) * panel),
+            Some(p) => {
+                let (row, rows) = cell.rows.unwrap_or((0, b.rows));
+                let first = start + p * panel + row * b.pitch_bytes;
+                (first, first + rows * b.pitch_bytes)
+            }
         }
     }
 
@@ -324,6 +359,7 @@ impl Checker<'_, '_> {
     }
 
     fn conflicts(&mut self, role: usize, cell: Cell, (from, to): (u32, u32), writes: bool, is_async: bool) {
+        let (n_roles, n_barriers) = (self.roles.len(), self.barriers.len());
         let mut found: Option<Diagnostic> = None;
         let name = self.v.show_buffer(cell.buffer);
         let here = if writes { "written" } else { "read" };
@@ -347,6 +383,13 @@ impl Checker<'_, '_> {
             let knows = r.role != role && self.roles[role].clock.time[r.role] >= r.time && r.role != 0
                 || r.role == 0 && role != 0 && self.roles[role].clock.time[0] >= r.time
                 || r.role == role && r.epoch < self.roles[role].epoch;
+            let clock = &self.roles[role].clock;
+            // The same access in the other blocks.
+            let theirs_is_over = !cell.in_cluster
+                || match r.signal {
+                    Some((barrier, phase)) => clock.phases[n_barriers + barrier] > phase,
+                    None => r.role == role || clock.time[n_roles + r.role] >= r.time,
+                };
             let problem = match (r.in_flight, r.signal) {
                 (Some(Flight::Copy), _) => {
                     Some("wait until the copies have landed, then meet at a barrier: wait_copies, barrier")
@@ -360,6 +403,9 @@ impl Checker<'_, '_> {
                 (None, Some((barrier, phase))) if self.roles[role].clock.phases[barrier] <= phase => {
                     Some("wait for the phase of the mbarrier that the tensor copy signals")
                 }
+                (None, _) if !theirs_is_over => Some(
+                    "the other blocks of the cluster may still be at theirs: they should arrive by cluster at what is waited for",
+                ),
                 (None, Some(_)) => None,
                 (None, None) if !knows && r.role == role => {
                     (self.v.stage == Stage::Complete).then_some("a barrier is missing between the two")

@@ -4,7 +4,7 @@ use super::ops::{most, sample_threads};
 use super::{Node, Verifier};
 use crate::gpu::func::{Var, VarType};
 use crate::gpu::memory::{BufferId, TensorMapId};
-use crate::gpu::ops::{Coord, StmtKind};
+use crate::gpu::ops::{Coord, Filled, StmtKind};
 use crate::ir::{DType, Shape};
 
 impl Verifier<'_> {
@@ -158,9 +158,15 @@ impl Verifier<'_> {
                     self.scalar("a slot", *slot, DType::I32);
                 }
             }
-            StmtKind::TmaLoad { map, coords, buffer, slot, panel, barrier: _ } => {
+            StmtKind::TmaLoad { map, coords, buffer, slot, panel, fills, barrier: _ } => {
                 self.slot(*buffer, *slot);
-                self.tensor_copy(*map, coords, *buffer, *panel, 0);
+                match fills {
+                    Filled::Own { row } => self.tensor_copy(*map, coords, *buffer, *panel, *row),
+                    Filled::Cluster => {
+                        self.tensor_copy(*map, coords, *buffer, *panel, 0);
+                        self.shares(*map, *buffer);
+                    }
+                }
             }
             StmtKind::TmaStore { map, coords, buffer, panel, row } => {
                 self.tensor_copy(*map, coords, *buffer, *panel, *row);
@@ -169,6 +175,7 @@ impl Verifier<'_> {
             | StmtKind::CommitCopies
             | StmtKind::WaitCopies { .. }
             | StmtKind::InitBarriers
+            | StmtKind::ClusterSync
             | StmtKind::WaitStores { .. }
             | StmtKind::FenceAsync
             | StmtKind::WgmmaFence

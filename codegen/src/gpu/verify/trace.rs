@@ -8,7 +8,7 @@ use super::{Node, Verifier};
 use crate::diag::Loc;
 use crate::gpu::func::{Var, VarType};
 use crate::gpu::memory::{BarrierId, BufferId};
-use crate::gpu::ops::{Arrive, MatrixOperand, Op, StmtKind};
+use crate::gpu::ops::{Arrive, Filled, MatrixOperand, Op, StmtKind};
 use crate::gpu::walk::{Use, for_each_mention};
 use crate::ir::{BinaryOp, DType, UnaryOp};
 
@@ -30,6 +30,13 @@ pub(super) struct Scenario {
     holds: [bool; 2],
 }
 
+impl Scenario {
+    /// Clusters of the launch: a third of the programs, so that blocks which walk over programs meet several.
+    fn n_clusters(&self) -> i64 {
+        (self.n_programs / 3).max(1)
+    }
+}
+
 /// The scenarios that a function is run under.
 pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario { extent: 1, program: 0, n_programs: 1, holds: [false, false] },
@@ -44,6 +51,10 @@ pub(super) struct Cell {
     pub(super) buffer: BufferId,
     pub(super) slot: u32,
     pub(super) panel: Option<u32>,
+    /// First row of the panel and number of rows; all when none are named.
+    pub(super) rows: Option<(u32, u32)>,
+    /// Whether the same bytes of the other blocks of the cluster are meant, too.
+    pub(super) in_cluster: bool,
 }
 
 /// An mbarrier of an array.
@@ -67,6 +78,7 @@ pub(super) enum EventKind {
     Barrier,
     FenceAsync,
     InitBarriers,
+    ClusterSync,
     Expect {
         at: BarrierSlot,
         bytes: u32,
@@ -77,9 +89,12 @@ pub(super) enum EventKind {
     },
     Arrive {
         at: BarrierSlot,
+        /// Arrivals at the block's own mbarrier, those of its like in the other blocks of the cluster included.
         count: u32,
+        in_cluster: bool,
     },
     TmaLoad {
+        /// What is filled in the block's own memory, the others' shares included.
         cell: Cell,
         at: BarrierSlot,
         bytes: u32,
@@ -87,7 +102,9 @@ pub(super) enum EventKind {
     TmaStore {
         cell: Cell,
     },
-    WaitStores,
+    WaitStores {
+        pending: u32,
+    },
     WgmmaFence,
     Wgmma {
         acc: Var,
@@ -284,7 +301,11 @@ impl Tracer<'_, '_> {
             }
             StmtKind::Barrier { .. } => self.emit(node, EventKind::Barrier),
             StmtKind::ToShared { buffer, slot, .. } => self.access(node, *buffer, *slot, true),
-            StmtKind::StoreMatrix { buffer, .. } => self.access(node, *buffer, None, true),
+            StmtKind::StoreMatrix { buffer, panel, .. } => {
+                let cell =
+                    Cell { buffer: *buffer, slot: 0, panel: Some(*panel), rows: None, in_cluster: false };
+                self.emit(node, EventKind::Access { cell, writes: true });
+            }
             StmtKind::CopyAsync { buffer, slot, .. } => {
                 let cell = self.cell(node, *buffer, *slot);
                 self.emit(node, EventKind::Copy { cell });
@@ -316,6 +337,8 @@ impl Tracer<'_, '_> {
                 self.emit(node, EventKind::Wgmma { acc: *acc, left, reads });
             }
             StmtKind::InitBarriers => self.emit(node, EventKind::InitBarriers),
+            // The one at the end lets no block go; nothing happens after it.
+            StmtKind::ClusterSync if self.roles.is_empty() => self.emit(node, EventKind::ClusterSync),
             StmtKind::ExpectBytes { barrier, slot, bytes } => {
                 let at = self.barrier_slot(node, *barrier, Some(*slot));
                 self.emit(node, EventKind::Expect { at, bytes: *bytes });
@@ -330,21 +353,32 @@ impl Tracer<'_, '_> {
                 let count = match by {
                     Arrive::Warp => self.warps,
                     Arrive::Thread => self.warps * 32,
+                    Arrive::Cluster => self.warps * self.v.func.cluster,
                 };
-                self.emit(node, EventKind::Arrive { at, count });
+                self.emit(node, EventKind::Arrive { at, count, in_cluster: *by == Arrive::Cluster });
             }
-            StmtKind::TmaLoad { map, buffer, slot, panel, barrier, .. } => {
+            StmtKind::TmaLoad { map, buffer, slot, panel, fills, barrier, .. } => {
                 let at = self.barrier_slot(node, *barrier, *slot);
-                let cell = Cell { panel: Some(*panel), ..self.cell(node, *buffer, *slot) };
+                let b = &self.v.func.buffers[buffer.index()];
                 let elements: u32 = self.v.func.maps[map.index()].box_dims.iter().product();
-                let size = self.v.func.buffers[buffer.index()].dtype.size_bytes() as u32;
-                self.emit(node, EventKind::TmaLoad { cell, at, bytes: elements * size });
+                let bytes = elements * b.dtype.size_bytes() as u32;
+                let rows = elements / b.columns.max(1);
+                let (rows, shares) = match fills {
+                    Filled::Own { row } => (Some((*row, rows)), 1),
+                    Filled::Cluster => (None, self.v.func.cluster),
+                };
+                let in_cluster = *fills == Filled::Cluster;
+                let cell = Cell { panel: Some(*panel), rows, in_cluster, ..self.cell(node, *buffer, *slot) };
+                self.emit(node, EventKind::TmaLoad { cell, at, bytes: bytes * shares });
             }
             StmtKind::TmaStore { buffer, panel, .. } => {
-                let cell = Cell { buffer: *buffer, slot: 0, panel: Some(*panel) };
+                let cell =
+                    Cell { buffer: *buffer, slot: 0, panel: Some(*panel), rows: None, in_cluster: false };
                 self.emit(node, EventKind::TmaStore { cell });
             }
-            StmtKind::WaitStores { .. } => self.emit(node, EventKind::WaitStores),
+            StmtKind::WaitStores { pending, .. } => {
+                self.emit(node, EventKind::WaitStores { pending: *pending });
+            }
             StmtKind::FenceAsync => self.emit(node, EventKind::FenceAsync),
             StmtKind::WgmmaFence => self.emit(node, EventKind::WgmmaFence),
             StmtKind::WgmmaCommit => self.emit(node, EventKind::WgmmaCommit),
@@ -356,6 +390,7 @@ impl Tracer<'_, '_> {
             | StmtKind::Print { .. }
             | StmtKind::Assert { .. }
             | StmtKind::DotRows { .. }
+            | StmtKind::ClusterSync
             | StmtKind::GridWait
             | StmtKind::GridRelease => {}
         }
@@ -390,7 +425,13 @@ impl Tracer<'_, '_> {
     fn cell(&mut self, node: &Node<'_>, buffer: BufferId, slot: Option<Var>) -> Cell {
         let slots = self.v.func.buffers[buffer.index()].slots;
         let name = self.v.show_buffer(buffer);
-        Cell { buffer, slot: self.in_ring(node, &name, slot, slots), panel: None }
+        Cell {
+            buffer,
+            slot: self.in_ring(node, &name, slot, slots),
+            panel: None,
+            rows: None,
+            in_cluster: false,
+        }
     }
 
     fn barrier_slot(&mut self, node: &Node<'_>, barrier: BarrierId, slot: Option<Var>) -> BarrierSlot {
@@ -421,7 +462,10 @@ impl Tracer<'_, '_> {
         match op {
             Op::Const(c) if !c.dtype.is_float() => c.to_i64(),
             Op::ProgramId(_) => self.scenario.program,
+            Op::ClusterId => self.scenario.program % self.scenario.n_clusters(),
+            Op::ClusterRank => 0,
             Op::NumPrograms(_) => self.scenario.n_programs,
+            Op::NumClusters => self.scenario.n_clusters(),
             Op::Copy(a) | Op::Cast(a) if is_exact(a.var) => value(a.var),
             Op::Unary(UnaryOp::Neg, a) if is_exact(a.var) => -value(a.var),
             Op::Unary(UnaryOp::Not, a) if dtype == DType::Bool => i64::from(value(a.var) == 0),

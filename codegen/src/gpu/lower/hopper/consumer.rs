@@ -89,7 +89,8 @@ impl Lower<'_> {
     }
 
     fn release(&mut self, ring: &TensorRing, slot: Var) {
-        self.emit(StmtKind::ArriveBarrier { barrier: ring.empty, slot: Some(slot), by: Arrive::Warp });
+        let by = if self.out.cluster > 1 { Arrive::Cluster } else { Arrive::Warp };
+        self.emit(StmtKind::ArriveBarrier { barrier: ring.empty, slot: Some(slot), by });
     }
 
     /// A product by warpgroup instructions.

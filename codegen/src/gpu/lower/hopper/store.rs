@@ -1,4 +1,11 @@
 //! Stores through shared memory: accumulators leave as fragments into panels, and these by tensor copies.
+//!
+//! ```text
+//!   per 64 columns    wait for the store that last read the panel; meet; fragments to the panel; fence; meet; store starts
+//! ```
+//!
+//! Two panels take turns, so that fragments fill one while a store reads the other, and the last stores of a program go on under
+//! the next program's products.
 
 use super::super::Lower;
 use super::super::dots::DotPlan;
@@ -7,7 +14,17 @@ use crate::gpu::func::{Var, VarType};
 use crate::gpu::ops::{Op, Operand, StmtKind};
 use crate::ir::{BinaryOp, DType, Value};
 
+/// Columns of a chunk: a panel of 16-bit elements of the widest swizzle span.
+const CHUNK_COLUMNS: u32 = 64;
+
 impl Lower<'_> {
+    /// Ends the role's tensor stores: shared memory outlives what they read.
+    pub(super) fn end_stores(&mut self) {
+        if self.has_tensor_stores {
+            self.emit(StmtKind::WaitStores { pending: 0, complete: false });
+        }
+    }
+
     /// Whether a store can leave through shared memory by a tensor copy, and does: a 16-bit tile in the accumulator layout, to
     /// memory whose rows are contiguous and aligned.
     pub(in crate::gpu::lower) fn tensor_store(
@@ -35,22 +52,33 @@ impl Lower<'_> {
         if !fits {
             return false;
         }
-        let (rows, columns) = (shape.dim(0) as u32, shape.dim(1) as u32);
-        let buffer = self.panel_buffer("staging", dtype, rows, columns, 1);
+        let (rows, n_chunks) = (shape.dim(0) as u32, shape.dim(1) as u32 / CHUNK_COLUMNS);
+        let panels = n_chunks.min(2);
+        let buffer = self.panel_buffer("staging", dtype, rows, panels * CHUNK_COLUMNS, 1);
+        let walks = self.out.walks_programs();
+        self.has_tensor_stores = true;
         let map = self.map_of(view, &shape.to_vec(), 1, buffer);
         let at = self.vars_of(offsets);
         let (_, coords) = self.tensor_coords(view, at, &mut |cx, v| cx.var(v));
         let copy_out = |cx: &mut Self| {
-            cx.emit(StmtKind::StoreMatrix { src, buffer });
-            cx.emit(StmtKind::FenceAsync);
-            cx.emit(StmtKind::Barrier { id: 1, n_threads: cx.plan.n_warps * 32 });
             let last = coords.len() - 1;
-            for panel in 0..columns / 64 {
+            let meet = StmtKind::Barrier { id: 1, n_threads: cx.plan.n_warps * 32 };
+            for chunk in 0..n_chunks {
+                let (panel, column) = (chunk % panels, chunk * CHUNK_COLUMNS);
+                if chunk >= panels || walks {
+                    // The panel's last reader is the store two chunks ago, or the last one of the program before.
+                    let follows_its_own = chunk == 0 && n_chunks % 2 == 1;
+                    let pending = if panels == 1 || follows_its_own { 0 } else { 1 };
+                    cx.emit(StmtKind::WaitStores { pending, complete: false });
+                    cx.emit(meet.clone());
+                }
+                cx.emit(StmtKind::StoreMatrix { src, column, buffer, panel });
+                cx.emit(StmtKind::FenceAsync);
+                cx.emit(meet.clone());
                 let mut at = coords.clone();
-                at[last] = cx.shifted(at[last], panel as i32 * 64);
+                at[last] = cx.shifted(at[last], column as i32);
                 cx.emit(StmtKind::TmaStore { map, coords: at, buffer, panel, row: 0 });
             }
-            cx.emit(StmtKind::WaitStores { complete: false });
         };
         // A tensor copy out may not begin before the first element; the language lets a store do so.
         let doubtful: Vec<Var> =

@@ -7,15 +7,24 @@ use crate::gpu::verify::trace::BarrierSlot;
 /// How far a role, or what arrived at an mbarrier, is known to have come.
 #[derive(Clone)]
 pub(super) struct Clock {
-    /// Per role.
+    /// Per role of this block, then of another block of the cluster.
     pub(super) time: Vec<u64>,
-    /// Phases known to be complete, per mbarrier.
+    /// Phases known to be complete, per mbarrier of this block, then of another.
     pub(super) phases: Vec<u64>,
 }
 
 impl Clock {
     pub(super) fn new(n_roles: usize, n_barriers: usize) -> Self {
-        Self { time: vec![0; n_roles], phases: vec![0; n_barriers] }
+        Self { time: vec![0; 2 * n_roles], phases: vec![0; 2 * n_barriers] }
+    }
+
+    /// What another block of the cluster, which does the same, knows of this one.
+    fn mirrored(&self) -> Self {
+        let swapped = |v: &[u64]| {
+            let (own, theirs) = v.split_at(v.len() / 2);
+            [theirs, own].concat()
+        };
+        Self { time: swapped(&self.time), phases: swapped(&self.phases) }
     }
 
     fn join(&mut self, other: &Self) {
@@ -66,9 +75,22 @@ impl Checker<'_, '_> {
         }
     }
 
+    pub(super) fn met(&mut self) {
+        if !self.is_met {
+            self.v.report(
+                Diagnostic::new(
+                    self.v.loc,
+                    "the other blocks of the cluster may not have set up their mbarriers yet",
+                )
+                .help("cluster_sync stands between init_barriers and the first access to another block"),
+            );
+            self.is_met = true;
+        }
+    }
+
     pub(super) fn expect(&mut self, role: usize, at: BarrierSlot, bytes: u32) {
         self.close(at);
-        self.arrive(role, at, 1);
+        self.arrive(role, at, 1, false);
         let (place, loc) = (self.v.place.unwrap_or_default(), self.v.loc);
         let index = self.index(at);
         let state = &mut self.barriers[index];
@@ -105,7 +127,7 @@ impl Checker<'_, '_> {
         state.end_phase();
     }
 
-    pub(super) fn arrive(&mut self, role: usize, at: BarrierSlot, count: u32) {
+    pub(super) fn arrive(&mut self, role: usize, at: BarrierSlot, count: u32, in_cluster: bool) {
         self.initialised();
         let index = self.index(at);
         let clock = self.roles[role].clock.clone();
@@ -113,6 +135,9 @@ impl Checker<'_, '_> {
         let is_expected = matches!(self.current(role), Some(EventKind::Expect { .. }));
         let state = &mut self.barriers[index];
         state.clock.join(&clock);
+        if in_cluster {
+            state.clock.join(&clock.mirrored());
+        }
         state.arrived += count;
         let (arrived, arrivals) = (state.arrived, state.arrivals);
         if arrived > arrivals {
@@ -121,7 +146,7 @@ impl Checker<'_, '_> {
                 format!("{name} is declared for {arrivals} arrivals per phase, and this one makes {arrived}");
             self.v.report(
                 Diagnostic::new(self.v.loc, message)
-                    .help("declare as many as the roles that arrive have warps, or threads"),
+                    .help("declare as many as the roles that arrive have warps, or threads, in all blocks of the cluster where they arrive in all"),
             );
         } else if !is_expected {
             state.end_phase();
