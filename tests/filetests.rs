@@ -183,9 +183,11 @@ fn gpu_lowering() {
             text.lines().next().and_then(|l| l.strip_prefix("// target ")).expect("a target should be named");
         let arch = arch.split_whitespace().next().unwrap_or_default();
         let target = Arch::parse(arch).expect("the target should exist");
-        let schedule = ["warps", "stages"].into_iter().fold(Schedule::default(), |schedule, word| {
-            knob(text, word).map_or(schedule.clone(), |n| schedule.with(word, n))
-        });
+        let schedule = ["warps", "stages", "overlap", "pingpong"]
+            .into_iter()
+            .fold(Schedule::default(), |schedule, word| {
+                knob(text, word).map_or(schedule.clone(), |n| schedule.with(word, n))
+            });
         let divisible = knob(text, "divisible").map_or(1, |n| n as u32);
         let facts = ArgFacts { facts: ViewFacts { contiguous: true, divisible }, is_small: true };
         let args = vec![facts; func.params.len()];

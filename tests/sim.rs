@@ -36,6 +36,26 @@ const HOPPER: &[(&str, &str, &[usize])] = &[
     ("attention", "bf16", &[40, 40, 1, 1, 256]),
 ];
 
+/// Attention with products of one iteration beside the weights of another, two warpgroups in turn and one alone, every head size
+/// of the models at blocks of keys that are no powers of two: element type, shape, mask, and what of the schedule is not default.
+type Overlapped = (&'static str, [usize; 5], &'static str, &'static [(&'static str, i64)]);
+const OVERLAPPED: &[Overlapped] = &[
+    ("bf16", [200, 300, 1, 1, 128], "causal", &[("BQ", 128), ("BN", 128), ("warps", 8), ("pingpong", 1)]),
+    ("bf16", [130, 530, 1, 1, 128], "full", &[("BQ", 128), ("BN", 176), ("warps", 8)]),
+    (
+        "f16",
+        [130, 260, 1, 2, 64],
+        "window",
+        &[("BQ", 64), ("BN", 32), ("warps", 8), ("stages", 3), ("pingpong", 1)],
+    ),
+    ("bf16", [129, 400, 1, 1, 64], "causal", &[("BQ", 128), ("BN", 192), ("warps", 8), ("pingpong", 1)]),
+    ("bf16", [70, 390, 1, 1, 96], "full", &[("BN", 96)]),
+    ("f16", [70, 300, 1, 1, 80], "causal", &[("BN", 144)]),
+    ("bf16", [100, 300, 1, 1, 192], "causal", &[("BQ", 128), ("BN", 112), ("warps", 8), ("pingpong", 1)]),
+    ("bf16", [96, 170, 1, 1, 256], "causal", &[("BQ", 128), ("BN", 80), ("warps", 8)]),
+    ("bf16", [130, 200, 1, 1, 128], "causal", &[("BQ", 128), ("BN", 64), ("warps", 8), ("overlap", 0)]),
+];
+
 /// Declared configurations that are tried of a kernel and element type, beside the default.
 const OTHERS: usize = 2;
 
@@ -172,6 +192,33 @@ fn tensor_copies_and_warpgroups_match_however_late_they_finish() {
             checks.check(&label, &mut *case, &schedule, Arch::Sm90a, &options);
         }
         checks.check(&label, &mut *case, &schedule, Arch::Sm80, &options(number));
+    }
+    checks.finish();
+}
+
+#[test]
+fn attention_matches_however_its_products_overlap() {
+    if !has_nvrtc("attention_matches_however_its_products_overlap") || !is_wanted("attention") {
+        return;
+    }
+    let entry = registry::find("attention").expect("attention should be registered");
+    let mut checks = Checks::new();
+    for (number, (dtype, shape, mask, knobs)) in OVERLAPPED.iter().enumerate() {
+        let mut case = made(entry, &CaseParams::new(dtype, shape).with_option("mask", mask));
+        let default = case.kernel().gpu.default.clone();
+        let schedule = knobs.iter().fold(default, |s, (knob, value)| s.with(knob, *value));
+        assert!(case.kernel().gpu.knobs.contains(&schedule), "\"{schedule}\" should be a declared point");
+        for policy in POLICIES {
+            let race = if policy == Policy::Random { Race::On } else { Race::Off };
+            let options = Options { policy, race, ..options(number) };
+            checks.check(
+                &format!("attention {dtype} {shape:?} {mask}"),
+                &mut *case,
+                &schedule,
+                Arch::Sm90a,
+                &options,
+            );
+        }
     }
     checks.finish();
 }

@@ -106,6 +106,8 @@ impl Writer<'_> {
             }),
             StmtKind::WgmmaCommit => self.text.line("wgmma_commit();"),
             StmtKind::WgmmaWait { pending, done } => self.wgmma_wait(*pending, done),
+            StmtKind::Settle { values } => self.settle(values),
+            StmtKind::Turn { turn, first } => self.turn(*turn, *first),
             StmtKind::StoreMatrix { src, buffer } => self.store_matrix(*src, *buffer),
             StmtKind::GridWait => self.text.line("grid_wait();"),
             StmtKind::GridRelease => self.text.line("grid_release();"),

@@ -12,7 +12,9 @@ mod matrix;
 mod memory;
 mod order;
 mod plan;
+mod reciprocal;
 mod reduce;
+mod reshape;
 mod stage;
 mod uses;
 
@@ -75,6 +77,8 @@ pub fn lower_observed(
     for (param, arg) in src.params.iter_mut().zip(args) {
         param.facts = arg.facts;
     }
+    reshape::cast_before_reshape(&mut src);
+    reciprocal::divide_by_rows(&mut src);
     let n_warps = warps(&src, schedule)?;
     let facts = affine_facts(&src);
     let wants_roles =
@@ -120,6 +124,7 @@ pub fn lower_observed(
         tensor_rings: Vec::new(),
         loop_rings: Vec::new(),
         consumer: None,
+        takes_turns: false,
         reader: None,
         accesses: Vec::new(),
         loc: Loc::default(),
@@ -200,6 +205,8 @@ struct Lower<'a> {
     loop_rings: Vec<LoopRings>,
     /// The consumers' loop under way.
     consumer: Option<ConsumerLoop>,
+    /// Whether the two warpgroups of consumers take turns at starting products.
+    takes_turns: bool,
     /// Extents of the tile that is being computed from what is asked for.
     reader: Option<ir::Shape>,
     /// Accesses to device memory since the threads last met.

@@ -11,11 +11,14 @@ use crate::layout::Layout;
 impl Lower<'_> {
     /// Lowers the statements of a block into the block that is open.
     pub(super) fn block(&mut self, block: &Block) {
-        for stmt in &block.stmts {
-            let outer = std::mem::replace(&mut self.loc, stmt.loc);
-            self.stmt(&stmt.kind);
-            self.loc = outer;
-        }
+        block.stmts.iter().for_each(|stmt| self.statement(stmt));
+    }
+
+    /// Lowers one statement into the block that is open.
+    pub(super) fn statement(&mut self, stmt: &ir::Stmt) {
+        let outer = std::mem::replace(&mut self.loc, stmt.loc);
+        self.stmt(&stmt.kind);
+        self.loc = outer;
     }
 
     fn stmt(&mut self, stmt: &TileStmt) {

@@ -17,6 +17,7 @@
 
 mod consumer;
 mod producer;
+mod rotate;
 mod store;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -170,7 +171,10 @@ impl Lower<'_> {
     pub(super) fn specialised(&mut self) {
         let src = self.src;
         let n_consumers = self.plan.n_warps;
-        let consumers = self.nested(|cx| cx.block(&src.body));
+        let mut consumers = self.nested(|cx| cx.block(&src.body));
+        if self.takes_turns {
+            rotate::with_turns(&mut consumers);
+        }
         self.vars.clear();
         for p in &self.out.params.clone() {
             let value = self.src.params.iter().find(|q| q.name == p.name).map(|q| q.value);
@@ -312,7 +316,14 @@ impl Lower<'_> {
     }
 
     /// A buffer in panels of the widest swizzle span that divides its rows.
-    fn panel_buffer(&mut self, name: &str, dtype: DType, rows: u32, columns: u32, slots: u32) -> BufferId {
+    pub(super) fn panel_buffer(
+        &mut self,
+        name: &str,
+        dtype: DType,
+        rows: u32,
+        columns: u32,
+        slots: u32,
+    ) -> BufferId {
         let row_bytes = columns * dtype.size_bytes() as u32;
         let (span, shift, mask) = [(128, 0, 7), (64, 1, 3), (32, 2, 1)]
             .into_iter()

@@ -5,6 +5,7 @@
 //! earlier one of the role when a barrier lies between them (their *epochs* differ). An access that goes on after its statement
 //! (a copy, a warpgroup product, a tensor store) is *in flight* until what waits for it.
 
+mod turns;
 mod waits;
 
 use super::trace::{Cell, Event, EventKind, Run, Trace};
@@ -12,6 +13,7 @@ use super::{Stage, Verifier};
 use crate::diag::{Diagnostic, Loc};
 use crate::gpu::func::Var;
 use crate::gpu::memory::BufferId;
+use turns::TurnState;
 use waits::{BarrierState, Clock};
 
 /// What an access that goes on after its statement waits for.
@@ -64,6 +66,8 @@ struct Progress {
     stores: Vec<u64>,
     /// Registers of products written by ordinary statements since the last fence.
     unfenced: Vec<Var>,
+    /// Whose turn it is, as the role's warpgroups have it.
+    turn: TurnState,
     /// Accumulators that no wait has named since their last product.
     unnamed: Vec<Var>,
 }
@@ -116,6 +120,7 @@ impl Verifier<'_> {
                 product_groups: Vec::new(),
                 stores: Vec::new(),
                 unfenced: Vec::new(),
+                turn: TurnState::Unopened,
                 unnamed: Vec::new(),
             })
             .collect();
@@ -247,6 +252,7 @@ impl Checker<'_, '_> {
                 self.roles[role].product_groups.push(group);
             }
             EventKind::WgmmaWait { pending, done } => self.wgmma_wait(role, *pending, done),
+            EventKind::Turn(turn) => self.turn(role, *turn),
             EventKind::Touch { var, writes } => self.touch(role, *var, *writes),
         }
         true
