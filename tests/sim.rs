@@ -56,6 +56,23 @@ const OVERLAPPED: &[Overlapped] = &[
     ("bf16", [130, 200, 1, 1, 128], "causal", &[("BQ", 128), ("BN", 64), ("warps", 8), ("overlap", 0)]),
 ];
 
+/// Products of fewer rows than warpgroups make, which are computed transposed: kernel, element type, shape, options, and what of
+/// the schedule is not default.
+type FewRows = (
+    &'static str,
+    &'static str,
+    [usize; 3],
+    &'static [(&'static str, &'static str)],
+    &'static [(&'static str, i64)],
+);
+const FEW_ROWS: &[FewRows] = &[
+    ("matmul", "bf16", [8, 264, 328], &[], &[("BM", 16), ("warps", 4), ("stages", 8)]),
+    ("matmul", "f16", [16, 128, 192], &[("layout", "kn")], &[("BM", 16), ("BN", 256), ("warps", 8)]),
+    ("matmul", "bf16", [33, 200, 136], &[("epilogue", "bias_residual")], &[("BM", 48), ("warps", 4)]),
+    ("matmul", "bf16", [64, 256, 192], &[("epilogue", "bias")], &[("BM", 64), ("warps", 8)]),
+    ("matmul_gated", "bf16", [40, 136, 128], &[], &[("BM", 64), ("BN", 128), ("warps", 8)]),
+];
+
 /// Declared configurations that are tried of a kernel and element type, beside the default.
 const OTHERS: usize = 2;
 
@@ -218,6 +235,32 @@ fn attention_matches_however_its_products_overlap() {
                 Arch::Sm90a,
                 &options,
             );
+        }
+    }
+    checks.finish();
+}
+
+#[test]
+fn products_of_few_rows_match_transposed() {
+    if !has_nvrtc("products_of_few_rows_match_transposed") {
+        return;
+    }
+    let mut checks = Checks::new();
+    for (number, (name, dtype, shape, options_of, knobs)) in FEW_ROWS.iter().enumerate() {
+        if !is_wanted(name) {
+            continue;
+        }
+        let entry = registry::find(name).unwrap_or_else(|| panic!("{name} should be registered"));
+        let params = CaseParams::new(dtype, shape);
+        let params = options_of.iter().fold(params, |p, (option, value)| p.with_option(option, value));
+        let mut case = made(entry, &params);
+        let default = case.kernel().gpu.default.clone();
+        let schedule = knobs.iter().fold(default, |s, (knob, value)| s.with(knob, *value));
+        assert!(case.kernel().gpu.knobs.contains(&schedule), "\"{schedule}\" should be a declared point");
+        for policy in POLICIES {
+            let race = if policy == Policy::Random { Race::On } else { Race::Off };
+            let options = Options { policy, race, ..options(number) };
+            checks.check(&format!("{name} {dtype} {shape:?}"), &mut *case, &schedule, Arch::Sm90a, &options);
         }
     }
     checks.finish();

@@ -127,10 +127,14 @@ pub(crate) const fn fits_block(b: &Block) -> bool {
 }
 
 /// Whether the knobs of products by warpgroups say something: `overlap` where whole warpgroups multiply 16-bit operands from at
-/// least two stages, `pingpong` where two of them do, overlapped. Elsewhere they have one value each.
+/// least two stages, `pingpong` where two of them do, overlapped. Elsewhere they have one value each. Blocks of keys that are no
+/// power of two are there to fill shared memory in two stages: other points near them are left out.
 pub(crate) const fn fits_order(b: &Block, overlap: i64, pingpong: i64) -> bool {
     let by_warpgroups = matches!(b.bytes, [2, 2]) && b.rows == 16 * b.warps && b.stages >= 2;
-    (overlap == 1 || by_warpgroups) && (pingpong == 0 || by_warpgroups && b.warps == 8 && overlap == 1)
+    let is_odd = b.keys & (b.keys - 1) != 0;
+    (overlap == 1 || by_warpgroups && !is_odd)
+        && (pingpong == 0 || by_warpgroups && b.warps == 8 && overlap == 1)
+        && (!is_odd || by_warpgroups && b.stages == 2)
 }
 
 /// `[BQ]` positions repeated for each of `G` heads, as rows of the query tile.

@@ -79,8 +79,8 @@ where
     default(BM = 128, BN = 256, BK = 256, group = 4),
     legal = |s| 4 * (BM * BN + BK * BN + BM * BK) <= 4 << 20,
     gpu(
-        space(BM: [64, 128], BN: [64, 128, 256], BK: [32, 64], group: [4, 8]),
-        knobs(warps: [4, 8], stages: [2, 3, 4, 5]),
+        space(BM: [16, 32, 48, 64, 128], BN: [64, 128, 256], BK: [32, 64], group: [4, 8]),
+        knobs(warps: [4, 8], stages: [2, 3, 4, 5, 8]),
         default(BM = 128, BN = 128, BK = 64, group = 8, warps = 8, stages = 3),
         legal = |s| fits_block(
             BM * BN,

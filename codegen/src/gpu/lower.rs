@@ -16,6 +16,7 @@ mod reciprocal;
 mod reduce;
 mod reshape;
 mod stage;
+mod swap;
 mod uses;
 
 use std::collections::BTreeMap;
@@ -80,13 +81,23 @@ pub fn lower_observed(
     reshape::cast_before_reshape(&mut src);
     reciprocal::divide_by_rows(&mut src);
     let n_warps = warps(&src, schedule)?;
-    let facts = affine_facts(&src);
+    let mut facts = affine_facts(&src);
     let wants_roles =
         target.has_wgmma() && schedule.get("warp_specialize") != Some(0) && matches!(n_warps, 4 | 8);
-    let specialised = wants_roles
-        .then(|| plan(&src, &facts, n_warps, Way::Warpgroup).ok())
-        .flatten()
-        .filter(|p| !p.dots.is_empty() && can_specialise(&src, &p.dots));
+    let planned = |src: &Func, facts: &AffineFacts| {
+        let plan = plan(src, facts, n_warps, Way::Warpgroup).ok();
+        plan.filter(|p| !p.dots.is_empty() && can_specialise(src, &p.dots))
+    };
+    let mut specialised = wants_roles.then(|| planned(&src, &facts)).flatten();
+    if wants_roles
+        && specialised.is_none()
+        && let Some(swapped) = swap::swap_operands(&src, n_warps / 4)
+    {
+        let swapped_facts = affine_facts(&swapped);
+        if let Some(plan) = planned(&swapped, &swapped_facts) {
+            (src, facts, specialised) = (swapped, swapped_facts, Some(plan));
+        }
+    }
     let is_specialised = specialised.is_some();
     let plan = match specialised {
         Some(plan) => plan,
