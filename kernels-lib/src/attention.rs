@@ -108,22 +108,22 @@ impl Block {
 }
 
 /// Whether a block fits a GPU: 16 rows to a warp, scores and results in at most 160 registers of a thread, and keys, values and,
-/// where products take operands of f32, queries and weights in shared memory. Operands of 16 bits are for the largest GPUs:
-/// there queries lie in shared memory too, and weights take half the registers of scores.
+/// where products take operands of f32, queries and weights in shared memory. Operands of 16 bits are for the largest GPUs: there
+/// queries lie in shared memory too, and weights take half the registers of scores, 200 with them; without a pipeline the copies
+/// pass through registers of their own.
 pub(crate) const fn fits_block(b: &Block) -> bool {
     let Block { rows, keys, size, warps, stages, bytes: [query_bytes, key_bytes] } = *b;
     let is_narrow = query_bytes == 2 && key_bytes == 2;
     let through_shared = if is_narrow { 2 * rows * size } else { 4 * rows * (size + keys) };
-    let (most, registers) = if is_narrow {
-        (224 << 10, rows * (size + keys + keys / 2))
-    } else {
-        (96 << 10, rows * (size + keys))
-    };
+    let most_bytes = if is_narrow { 224 << 10 } else { 96 << 10 };
+    let registers = if is_narrow { rows * (size + keys + keys / 2) } else { rows * (size + keys) };
+    let most_registers = if is_narrow && stages >= 2 { 200 } else { 160 };
     rows <= 16 * warps
         && rows > 8 * warps
         && (is_narrow || keys & (keys - 1) == 0)
-        && registers <= if is_narrow { 200 } else { 160 } * 32 * warps
-        && stages * 2 * keys * size * key_bytes + through_shared <= most
+        && (!is_narrow || size < 256 || stages >= 2)
+        && registers <= most_registers * 32 * warps
+        && stages * 2 * keys * size * key_bytes + through_shared <= most_bytes
 }
 
 /// Whether the knobs of products by warpgroups say something: `overlap` where whole warpgroups multiply 16-bit operands from at
