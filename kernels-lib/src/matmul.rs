@@ -82,7 +82,8 @@ where
         space(BM: [16, 32, 48, 64, 128], BN: [64, 128, 256], BK: [32, 64], group: [4, 8]),
         knobs(warps: [4, 8], stages: [2, 3, 4, 5, 8]),
         default(BM = 128, BN = 128, BK = 64, group = 8, warps = 8, stages = 3),
-        legal = |s| fits_block(
+        // Few rows are for matrix instructions, which then stream the weights.
+        legal = |s| (BM >= 64 || matches!([bytes::<T>(), bytes::<W>()], [2, 2])) && fits_block(
             BM * BN,
             warps,
             stages * BK * (BM * bytes::<T>() + BN * bytes::<W>()),
