@@ -183,7 +183,7 @@ fn gpu_lowering() {
             text.lines().next().and_then(|l| l.strip_prefix("// target ")).expect("a target should be named");
         let arch = arch.split_whitespace().next().unwrap_or_default();
         let target = Arch::parse(arch).expect("the target should exist");
-        let schedule = ["warps", "stages", "persistent", "cluster", "overlap"]
+        let schedule = ["warps", "stages", "persistent", "cluster", "dependent", "overlap", "pingpong"]
             .into_iter()
             .fold(Schedule::default(), |schedule, word| {
                 knob(text, word).map_or(schedule.clone(), |n| schedule.with(word, n))

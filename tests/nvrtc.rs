@@ -92,7 +92,7 @@ const LADDER: &[Ladder] = &[
         &[("BN", 256), ("stages", 4), ("persistent", 1), ("cluster", 2)],
         &["HGMMA.64x256x16", "UTMALDG.2D.MULTICAST", "UTMASTG", "USETMAXREG"],
     ),
-    ("matmul", "bf16", &[("overlap", 1)], &["HGMMA", "ACQBULK", "PREEXIT"]),
+    ("matmul", "bf16", &[("dependent", 1)], &["HGMMA", "ACQBULK", "PREEXIT"]),
     ("matmul_split", "bf16", &[("split_k", 8)], &["HGMMA", "UTMALDG"]),
     (
         "matmul_gated",
@@ -206,4 +206,37 @@ fn no_default_touches_local_memory() {
         }
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+/// The lines between the two waits of a loop that starts both products of attention.
+fn between_waits(text: &str) -> Vec<&str> {
+    let lines: Vec<&str> = text.lines().collect();
+    let waits: Vec<usize> = (0..lines.len()).filter(|&i| lines[i].contains("WARPGROUP.DEPBAR")).collect();
+    let pair =
+        waits.windows(2).map(|w| &lines[w[0]..w[1]]).max_by_key(|l| count_opcode(&l.join("\n"), "MUFU.EX2"));
+    pair.unwrap_or_default().to_vec()
+}
+
+#[test]
+fn weights_are_computed_while_the_other_product_runs() {
+    if !has_nvrtc("weights_are_computed_while_the_other_product_runs") || !is_wanted("attention") {
+        return;
+    }
+    let schedule = |size: usize| {
+        let entry = registry::find("attention").expect("attention should be registered");
+        let params = CaseParams::new("bf16", &[256, 256, 1, 1, size]).with_option("mask", "full");
+        let case = entry.case(&params).expect("the problem should be legal");
+        let knobs = [("BQ", 128), ("BN", 128), ("warps", 8), ("stages", 2), ("pingpong", 1)];
+        knobs.iter().fold(case.kernel().gpu.default.clone(), |s, (knob, value)| s.with(knob, *value))
+    };
+    for size in [64, 128] {
+        let params = CaseParams::new("bf16", &[256, 256, 1, 1, size]).with_option("mask", "full");
+        let text = listing(Arch::Sm90a, "attention", &params, Some(&schedule(size)));
+        let found = count_opcode(&between_waits(&text).join("\n"), "MUFU.EX2");
+        // 64 scores of each thread, and the factor of each of its two rows.
+        assert_eq!(
+            found, 66,
+            "head size {size}: all weights should stand between the waits for the two products"
+        );
+    }
 }

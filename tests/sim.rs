@@ -40,7 +40,7 @@ const HOPPER: &[(&str, &str, &[usize])] = &[
 type Point = (&'static str, &'static str, &'static [usize], &'static [(&'static str, i64)]);
 
 /// Points of the schedules that only products of many tiles are worth: programs walked by persistent blocks, clusters; and launches
-/// that overlap. They need not be declared.
+/// that start before the one in front has ended. They need not be declared.
 const LADDER: &[Point] = &[
     ("matmul", "bf16", &[300, 264, 328], &[("persistent", 1)]),
     ("matmul", "f16", &[260, 520, 136], &[("persistent", 1), ("BN", 256), ("stages", 4)]),
@@ -65,10 +65,47 @@ const LADDER: &[Point] = &[
     ("matmul_gated", "bf16", &[264, 392, 128], &[("persistent", 1), ("cluster", 2)]),
     // Parts of K, the last ones empty; programs along two axes of the grid.
     ("matmul_split", "bf16", &[72, 136, 520], &[("split_k", 8)]),
-    ("matmul_split", "f16", &[136, 264, 1032], &[("split_k", 2), ("persistent", 1), ("overlap", 1)]),
+    ("matmul_split", "f16", &[136, 264, 1032], &[("split_k", 2), ("persistent", 1), ("dependent", 1)]),
     // Kernels that wait for the one before them.
-    ("matmul", "bf16", &[200, 264, 136], &[("persistent", 1), ("cluster", 2), ("overlap", 1)]),
-    ("rms_norm", "bf16", &[9, 256], &[("overlap", 1)]),
+    ("matmul", "bf16", &[200, 264, 136], &[("persistent", 1), ("cluster", 2), ("dependent", 1)]),
+    ("rms_norm", "bf16", &[9, 256], &[("dependent", 1)]),
+];
+
+/// Attention with products of one iteration beside the weights of another, two warpgroups in turn and one alone, every head size
+/// of the models at blocks of keys that are no powers of two: element type, shape, mask, and what of the schedule is not default.
+type Overlapped = (&'static str, [usize; 5], &'static str, &'static [(&'static str, i64)]);
+const OVERLAPPED: &[Overlapped] = &[
+    ("bf16", [200, 300, 1, 1, 128], "causal", &[("BQ", 128), ("BN", 128), ("warps", 8), ("pingpong", 1)]),
+    ("bf16", [130, 530, 1, 1, 128], "full", &[("BQ", 128), ("BN", 176), ("warps", 8)]),
+    (
+        "f16",
+        [130, 260, 1, 2, 64],
+        "window",
+        &[("BQ", 64), ("BN", 32), ("warps", 8), ("stages", 3), ("pingpong", 1)],
+    ),
+    ("bf16", [129, 400, 1, 1, 64], "causal", &[("BQ", 128), ("BN", 192), ("warps", 8), ("pingpong", 1)]),
+    ("bf16", [70, 390, 1, 1, 96], "full", &[("BN", 96)]),
+    ("f16", [70, 300, 1, 1, 80], "causal", &[("BN", 144)]),
+    ("bf16", [100, 300, 1, 1, 192], "causal", &[("BQ", 128), ("BN", 112), ("warps", 8), ("pingpong", 1)]),
+    ("bf16", [96, 170, 1, 1, 256], "causal", &[("BQ", 128), ("BN", 80), ("warps", 8)]),
+    ("bf16", [130, 200, 1, 1, 128], "causal", &[("BQ", 128), ("BN", 64), ("warps", 8), ("overlap", 0)]),
+];
+
+/// Products of fewer rows than warpgroups make, which are computed transposed: kernel, element type, shape, options, and what of
+/// the schedule is not default.
+type FewRows = (
+    &'static str,
+    &'static str,
+    [usize; 3],
+    &'static [(&'static str, &'static str)],
+    &'static [(&'static str, i64)],
+);
+const FEW_ROWS: &[FewRows] = &[
+    ("matmul", "bf16", [8, 264, 328], &[], &[("BM", 16), ("warps", 4), ("stages", 8)]),
+    ("matmul", "f16", [16, 128, 192], &[("layout", "kn")], &[("BM", 16), ("BN", 256), ("warps", 8)]),
+    ("matmul", "bf16", [33, 200, 136], &[("epilogue", "bias_residual")], &[("BM", 48), ("warps", 4)]),
+    ("matmul", "bf16", [64, 256, 192], &[("epilogue", "bias")], &[("BM", 64), ("warps", 8)]),
+    ("matmul_gated", "bf16", [40, 136, 128], &[], &[("BM", 64), ("BN", 128), ("warps", 8)]),
 ];
 
 /// Declared configurations that are tried of a kernel and element type, beside the default.
@@ -228,6 +265,59 @@ fn the_schedules_of_large_kernels_match() {
             checks.check(&label, &mut *case, &schedule, Arch::Sm90a, &options);
         }
         checks.check(&label, &mut *case, &schedule, Arch::Sm80, &options(number));
+    }
+    checks.finish();
+}
+
+#[test]
+fn attention_matches_however_its_products_overlap() {
+    if !has_nvrtc("attention_matches_however_its_products_overlap") || !is_wanted("attention") {
+        return;
+    }
+    let entry = registry::find("attention").expect("attention should be registered");
+    let mut checks = Checks::new();
+    for (number, (dtype, shape, mask, knobs)) in OVERLAPPED.iter().enumerate() {
+        let mut case = made(entry, &CaseParams::new(dtype, shape).with_option("mask", mask));
+        let default = case.kernel().gpu.default.clone();
+        let schedule = knobs.iter().fold(default, |s, (knob, value)| s.with(knob, *value));
+        assert!(case.kernel().gpu.knobs.contains(&schedule), "\"{schedule}\" should be a declared point");
+        for policy in POLICIES {
+            let race = if policy == Policy::Random { Race::On } else { Race::Off };
+            let options = Options { policy, race, ..options(number) };
+            checks.check(
+                &format!("attention {dtype} {shape:?} {mask}"),
+                &mut *case,
+                &schedule,
+                Arch::Sm90a,
+                &options,
+            );
+        }
+    }
+    checks.finish();
+}
+
+#[test]
+fn products_of_few_rows_match_transposed() {
+    if !has_nvrtc("products_of_few_rows_match_transposed") {
+        return;
+    }
+    let mut checks = Checks::new();
+    for (number, (name, dtype, shape, options_of, knobs)) in FEW_ROWS.iter().enumerate() {
+        if !is_wanted(name) {
+            continue;
+        }
+        let entry = registry::find(name).unwrap_or_else(|| panic!("{name} should be registered"));
+        let params = CaseParams::new(dtype, shape);
+        let params = options_of.iter().fold(params, |p, (option, value)| p.with_option(option, value));
+        let mut case = made(entry, &params);
+        let default = case.kernel().gpu.default.clone();
+        let schedule = knobs.iter().fold(default, |s, (knob, value)| s.with(knob, *value));
+        assert!(case.kernel().gpu.knobs.contains(&schedule), "\"{schedule}\" should be a declared point");
+        for policy in POLICIES {
+            let race = if policy == Policy::Random { Race::On } else { Race::Off };
+            let options = Options { policy, race, ..options(number) };
+            checks.check(&format!("{name} {dtype} {shape:?}"), &mut *case, &schedule, Arch::Sm90a, &options);
+        }
     }
     checks.finish();
 }

@@ -28,6 +28,7 @@ mod prelude;
 mod reduce;
 mod shared;
 mod text;
+mod turns;
 mod usage;
 mod views;
 mod wgmma;

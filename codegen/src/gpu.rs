@@ -40,6 +40,7 @@
 //!       | "mma" shape $acc "+=" matrix "," matrix "as" dtype "warps" (m, n) "extents" (m, n, k) "a_rows" n "b_rows" n
 //!       | "wgmma" $acc "+=" matrix "," matrix "as" dtype "groups" n "n" n "extents" (m, n, k) ("accumulate" $c)?
 //!       | "wgmma_fence" | "wgmma_commit" | "wgmma_wait" n ("done" $v,+)? | "store_matrix" #b ("panel" n)? "=" $v ("column" n)?
+//!       | "settle" $v,+ | "turn" ("open" | "take" | "pass" | "close") "barriers" n
 //!       | "init_barriers" | "cluster_sync" | "expect" &b[$slot] "bytes" n | "wait" &b[$slot]? "phase" $p | "arrive" &b[$slot]? "by" who
 //!       | "tma_load" place "panel" n ("row" n | "to" "cluster")? "=" ~0($c,*) "signal" &b | "tma_store" ~0($c,*) "=" #b "panel" n "row" n
 //!       | "wait_stores" ("read" | "complete") ("pending" n)? | "fence_async" | "grid_wait" | "grid_release"
@@ -73,7 +74,8 @@ pub use func::{Block, GpuFunc, GpuParam, Var, VarData, VarType};
 pub use lower::{ArgFacts, lower, lower_observed};
 pub use memory::{BarrierId, Buffer, BufferId, Mbarrier, ParamMap, Swizzle, TensorMapId};
 pub use ops::{
-    Arrive, Coord, Filled, MatrixOperand, MatrixShape, Op, Operand, RegMap, Role, Stmt, StmtKind, Warpgroup,
+    Arrive, Coord, Filled, MatrixOperand, MatrixShape, Op, Operand, RegMap, Role, Stmt, StmtKind, Turn,
+    Warpgroup,
 };
 pub use parse::parse;
 pub use print::print;

@@ -78,21 +78,63 @@ pub(crate) fn hide<R: Dim, N: Dim>(
     select(visible, scores, f32::NEG_INFINITY)
 }
 
-/// Whether a block of `rows` queries by `keys` keys of `size` elements fits a GPU: 16 rows to a warp, scores and results in at most
-/// 160 registers of a thread, and keys, values and, where products take operands of f32, queries and weights in shared memory.
-pub(crate) const fn fits_block(
-    rows: i64,
-    keys: i64,
-    size: i64,
-    warps: i64,
-    stages: i64,
-    [query_bytes, key_bytes]: [i64; 2],
-) -> bool {
-    let through_shared = if query_bytes == 2 && key_bytes == 2 { 0 } else { 4 * rows * (size + keys) };
+/// What a rule knows of a GPU configuration of attention.
+pub(crate) struct Block {
+    /// Rows of queries, those of all heads of a group.
+    pub(crate) rows: i64,
+    /// Keys of a block.
+    pub(crate) keys: i64,
+    /// Elements of a head.
+    pub(crate) size: i64,
+    /// Warps of a program.
+    pub(crate) warps: i64,
+    /// Blocks of keys and values in flight.
+    pub(crate) stages: i64,
+    /// Bytes of an element of queries, and of keys.
+    pub(crate) bytes: [i64; 2],
+}
+
+impl Block {
+    /// A configuration by its extents, rows and keys first.
+    pub(crate) const fn new(
+        [rows, keys]: [i64; 2],
+        size: i64,
+        warps: i64,
+        stages: i64,
+        bytes: [i64; 2],
+    ) -> Self {
+        Self { rows, keys, size, warps, stages, bytes }
+    }
+}
+
+/// Whether a block fits a GPU: 16 rows to a warp, scores and results in at most 160 registers of a thread, and keys, values and,
+/// where products take operands of f32, queries and weights in shared memory. Operands of 16 bits are for the largest GPUs: there
+/// queries lie in shared memory too, and weights take half the registers of scores, 200 with them; without a pipeline the copies
+/// pass through registers of their own.
+pub(crate) const fn fits_block(b: &Block) -> bool {
+    let Block { rows, keys, size, warps, stages, bytes: [query_bytes, key_bytes] } = *b;
+    let is_narrow = query_bytes == 2 && key_bytes == 2;
+    let through_shared = if is_narrow { 2 * rows * size } else { 4 * rows * (size + keys) };
+    let most_bytes = if is_narrow { 224 << 10 } else { 96 << 10 };
+    let registers = if is_narrow { rows * (size + keys + keys / 2) } else { rows * (size + keys) };
+    let most_registers = if is_narrow && stages >= 2 { 200 } else { 160 };
     rows <= 16 * warps
         && rows > 8 * warps
-        && rows * (size + keys) <= 160 * 32 * warps
-        && stages * 2 * keys * size * key_bytes + through_shared <= 96 << 10
+        && (is_narrow || keys & (keys - 1) == 0)
+        && (!is_narrow || size < 256 || stages >= 2)
+        && registers <= most_registers * 32 * warps
+        && stages * 2 * keys * size * key_bytes + through_shared <= most_bytes
+}
+
+/// Whether the knobs of products by warpgroups say something: `overlap` where whole warpgroups multiply 16-bit operands from at
+/// least two stages, `pingpong` where two of them do, overlapped. Elsewhere they have one value each. Blocks of keys that are no
+/// power of two are there to fill shared memory in two stages: other points near them are left out.
+pub(crate) const fn fits_order(b: &Block, overlap: i64, pingpong: i64) -> bool {
+    let by_warpgroups = matches!(b.bytes, [2, 2]) && b.rows == 16 * b.warps && b.stages >= 2;
+    let is_odd = b.keys & (b.keys - 1) != 0;
+    (overlap == 1 || by_warpgroups && !is_odd)
+        && (pingpong == 0 || by_warpgroups && b.warps == 8 && overlap == 1)
+        && (!is_odd || by_warpgroups && b.stages == 2)
 }
 
 /// `[BQ]` positions repeated for each of `G` heads, as rows of the query tile.
@@ -107,10 +149,13 @@ pub(crate) fn per_head<BQ: Dim, G: Dim>(positions: Tile<i32, (BQ,)>) -> Tile<i32
     default(BQ = 128, BN = 128, G = 1, D = 64),
     legal = |s| BQ * G <= 1024 && 4 * (BQ * G * (2 * D + BN) + 2 * BN * D) <= 2 << 20,
     gpu(
-        space(BQ: [2, 4, 8, 16, 32, 64, 128], BN: [32, 64, 128]),
-        knobs(warps: [4, 8], stages: [1, 2, 3]),
-        default(BQ = 64, BN = 64, G = 1, D = 64, warps = 4, stages = 2),
-        legal = |s| fits_block(BQ * G, BN, D, warps, stages, [bytes::<T>(), bytes::<C>()]),
+        space(BQ: [2, 4, 8, 16, 32, 64, 128], BN: [32, 64, 80, 96, 112, 128, 144, 176, 192]),
+        knobs(warps: [4, 8], stages: [1, 2, 3], overlap: [0, 1], pingpong: [0, 1]),
+        default(BQ = 64, BN = 64, G = 1, D = 64, warps = 4, stages = 2, overlap = 1, pingpong = 0),
+        legal = |s| {
+            let block = Block::new([BQ * G, BN], D, warps, stages, [bytes::<T>(), bytes::<C>()]);
+            fits_block(&block) && fits_order(&block, overlap, pingpong)
+        },
     ),
     types(T: [f32, bf16], C: [f32, bf16]),
     comptime(mask: [Mask::Full, Mask::Window]),

@@ -12,7 +12,7 @@
 
 use tilewright_codegen::prelude::*;
 
-use crate::attention::{Mask, bounds, fits_block, heads_fit, hide, per_head};
+use crate::attention::{Block, Mask, bounds, fits_block, heads_fit, hide, per_head};
 use crate::error::KernelError;
 use crate::host::{blocks, expect, programs};
 use crate::matmul::bytes;
@@ -27,7 +27,7 @@ use crate::online_softmax::{Query, State, finish, fold, start};
         space(BQ: [2, 4, 8, 16, 32, 64, 128], BN: [16, 32, 64, 128]),
         knobs(warps: [4, 8], stages: [1, 2, 3]),
         default(BQ = 64, BN = 64, G = 1, D = 64, warps = 4, stages = 2),
-        legal = |s| fits_block(BQ * G, BN, D, warps, stages, [bytes::<T>(), bytes::<C>()]),
+        legal = |s| fits_block(&Block::new([BQ * G, BN], D, warps, stages, [bytes::<T>(), bytes::<C>()])),
     ),
     types(T: [f32, bf16], C: [f32, bf16]),
     comptime(mask: [Mask::Causal, Mask::Window]),

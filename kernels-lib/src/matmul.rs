@@ -63,6 +63,15 @@ pub(crate) const fn fits_block(
         && staged_bytes + result_bytes + 1024 <= 227 << 10
 }
 
+/// Whether knobs suit the number of rows: few rows are for matrix instructions, which then stream the weights, eight tiles ahead at most
+/// and a program per block.
+const fn fits_rows(rows: i64, stages: i64, operand_bytes: [i64; 2], [persistent, cluster]: [i64; 2]) -> bool {
+    if rows >= 64 {
+        return stages <= 5;
+    }
+    matches!(operand_bytes, [2, 2]) && persistent == 0 && cluster == 1
+}
+
 /// Adds the product of one K step to an accumulator.
 #[track_caller]
 pub(crate) fn multiply<T, W, BM: Dim, BN: Dim, BK: Dim>(
@@ -93,10 +102,10 @@ where
     default(BM = 128, BN = 256, BK = 256, group = 4),
     legal = |s| 4 * (BM * BN + BK * BN + BM * BK) <= 4 << 20,
     gpu(
-        space(BM: [64, 128], BN: [64, 128, 256], BK: [32, 64], group: [4, 8]),
-        knobs(warps: [4, 8], stages: [2, 3, 4, 5], persistent: [0, 1], cluster: [1, 2]),
+        space(BM: [16, 32, 48, 64, 128], BN: [64, 128, 256], BK: [32, 64], group: [4, 8]),
+        knobs(warps: [4, 8], stages: [2, 3, 4, 5, 8], persistent: [0, 1], cluster: [1, 2]),
         default(BM = 128, BN = 128, BK = 64, group = 8, warps = 8, stages = 3, persistent = 1, cluster = 1),
-        legal = |s| fits_block(
+        legal = |s| fits_rows(BM, stages, [bytes::<T>(), bytes::<W>()], [persistent, cluster]) && fits_block(
             BM * BN,
             warps,
             stages * BK * (BM * bytes::<T>() + BN * bytes::<W>()),

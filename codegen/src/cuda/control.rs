@@ -107,6 +107,8 @@ impl Writer<'_> {
             }),
             StmtKind::WgmmaCommit => self.text.line("wgmma_commit();"),
             StmtKind::WgmmaWait { pending, done } => self.wgmma_wait(*pending, done),
+            StmtKind::Settle { values } => self.settle(values),
+            StmtKind::Turn { turn, first } => self.turn(*turn, *first),
             StmtKind::StoreMatrix { src, column, buffer, panel } => {
                 self.store_matrix(*src, *column, *buffer, *panel);
             }

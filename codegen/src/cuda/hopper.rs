@@ -136,6 +136,8 @@ impl Writer<'_> {
                 | StmtKind::Wgmma { .. }
                 | StmtKind::WgmmaCommit
                 | StmtKind::WgmmaWait { .. }
+                | StmtKind::Settle { .. }
+                | StmtKind::Turn { .. }
                 | StmtKind::StoreMatrix { .. }
                 | StmtKind::GridWait
                 | StmtKind::GridRelease => panic!("{kind:?} should be issued by all threads"),

@@ -12,8 +12,11 @@ mod matrix;
 mod memory;
 mod order;
 mod plan;
+mod reciprocal;
 mod reduce;
+mod reshape;
 mod stage;
+mod swap;
 mod uses;
 
 use std::collections::BTreeMap;
@@ -75,14 +78,26 @@ pub fn lower_observed(
     for (param, arg) in src.params.iter_mut().zip(args) {
         param.facts = arg.facts;
     }
+    reshape::cast_before_reshape(&mut src);
+    reciprocal::divide_by_rows(&mut src);
     let n_warps = warps(&src, schedule)?;
-    let facts = affine_facts(&src);
+    let mut facts = affine_facts(&src);
     let wants_roles =
         target.has_wgmma() && schedule.get("warp_specialize") != Some(0) && matches!(n_warps, 4 | 8);
-    let specialised = wants_roles
-        .then(|| plan(&src, &facts, n_warps, Way::Warpgroup).ok())
-        .flatten()
-        .filter(|p| !p.dots.is_empty() && can_specialise(&src, &p.dots));
+    let planned = |src: &Func, facts: &AffineFacts| {
+        let plan = plan(src, facts, n_warps, Way::Warpgroup).ok();
+        plan.filter(|p| !p.dots.is_empty() && can_specialise(src, &p.dots))
+    };
+    let mut specialised = wants_roles.then(|| planned(&src, &facts)).flatten();
+    if wants_roles
+        && specialised.is_none()
+        && let Some(swapped) = swap::swap_operands(&src, n_warps / 4)
+    {
+        let swapped_facts = affine_facts(&swapped);
+        if let Some(plan) = planned(&swapped, &swapped_facts) {
+            (src, facts, specialised) = (swapped, swapped_facts, Some(plan));
+        }
+    }
     let is_specialised = specialised.is_some();
     let plan = match specialised {
         Some(plan) => plan,
@@ -116,7 +131,7 @@ pub fn lower_observed(
         start: Block::default(),
         program_ids: None,
         pair: None,
-        overlaps: false,
+        is_dependent: false,
         vars: BTreeMap::new(),
         shared: Vec::new(),
         depths: BTreeMap::new(),
@@ -127,17 +142,18 @@ pub fn lower_observed(
         loop_rings: Vec::new(),
         consumer: None,
         has_tensor_stores: false,
+        takes_turns: false,
         reader: None,
         accesses: Vec::new(),
         loc: Loc::default(),
         src: &src,
     };
     cx.params(args);
-    cx.overlaps = schedule.get("overlap") == Some(1) && target.has_dependent_launches();
+    cx.is_dependent = schedule.get("dependent") == Some(1) && target.has_dependent_launches();
     if is_specialised {
         cx.specialised();
     } else {
-        if cx.overlaps {
+        if cx.is_dependent {
             cx.emit(StmtKind::GridWait);
             cx.emit(StmtKind::GridRelease);
         }
@@ -199,7 +215,7 @@ struct Lower<'a> {
     /// Indices of the program under way, where blocks walk over programs.
     program_ids: Option<ProgramIds>,
     /// Whether the kernel waits for the launch before it by itself, and lets the one after it in before it ends.
-    overlaps: bool,
+    is_dependent: bool,
     /// The programs of the block's cluster.
     pair: Option<Pair>,
     /// Registers of values.
@@ -222,6 +238,8 @@ struct Lower<'a> {
     consumer: Option<ConsumerLoop>,
     /// Whether results leave by tensor copies.
     has_tensor_stores: bool,
+    /// Whether the two warpgroups of consumers take turns at starting products.
+    takes_turns: bool,
     /// Extents of the tile that is being computed from what is asked for.
     reader: Option<ir::Shape>,
     /// Accesses to device memory since the threads last met.

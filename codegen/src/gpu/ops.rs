@@ -225,6 +225,36 @@ pub enum Filled {
     Cluster,
 }
 
+/// What the two warpgroups of a role do about whose turn it is. Each has a named barrier of the role's 256 threads, at which it
+/// waits and the other one arrives.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Turn {
+    /// The first warpgroup has the first turn.
+    Open,
+    /// Waits for the turn of this warpgroup.
+    Take,
+    /// Gives the turn to the other one.
+    Pass,
+    /// The last turn given comes to nothing.
+    Close,
+}
+
+impl Turn {
+    /// All, in the order in which a role comes by them.
+    pub const ALL: [Self; 4] = [Self::Open, Self::Take, Self::Pass, Self::Close];
+
+    /// The word in the text form.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Take => "take",
+            Self::Pass => "pass",
+            Self::Close => "close",
+        }
+    }
+}
+
 /// Warps that run a block of their own. Nothing in it meets all threads of the block: barriers have the role's number, and
 /// reductions across warps do not stand in roles. In a producer the thread that announces bytes is the one that starts copies.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -544,6 +574,19 @@ pub enum StmtKind {
         pending: u32,
         /// Accumulators that are complete.
         done: Vec<Var>,
+    },
+    /// `settle`: what comes after in the program starts after these have been computed. The compiler moves waits up to where
+    /// nothing they guard is used before, past the work that was meant to be done meanwhile; this holds them down.
+    Settle {
+        /// Tiles of 32-bit elements.
+        values: Vec<Var>,
+    },
+    /// `turn`: two warpgroups of a role alternate; barriers `first` and `first + 1` are theirs.
+    Turn {
+        /// What is done.
+        turn: Turn,
+        /// Number of the first warpgroup's barrier.
+        first: u32,
     },
     /// `store_matrix`: columns of a 16-bit tile in the accumulator layout go to a shared panel by `stmatrix`.
     StoreMatrix {

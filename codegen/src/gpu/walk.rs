@@ -105,6 +105,9 @@ macro_rules! mentions {
                 StmtKind::WgmmaWait { pending: _, done } => {
                     for v in done { f(v, Update); }
                 }
+                StmtKind::Settle { values } => {
+                    for v in values { f(v, Read); }
+                }
                 StmtKind::StoreMatrix { src, column: _, buffer: _, panel: _ } => f(src, Read),
                 StmtKind::Barrier { .. }
                 | StmtKind::CommitCopies
@@ -116,6 +119,7 @@ macro_rules! mentions {
                 | StmtKind::FenceAsync
                 | StmtKind::WgmmaFence
                 | StmtKind::WgmmaCommit
+                | StmtKind::Turn { .. }
                 | StmtKind::GridWait
                 | StmtKind::GridRelease => {}
             }
@@ -219,6 +223,8 @@ macro_rules! leaf {
             | StmtKind::Wgmma { .. }
             | StmtKind::WgmmaCommit
             | StmtKind::WgmmaWait { .. }
+            | StmtKind::Settle { .. }
+            | StmtKind::Turn { .. }
             | StmtKind::StoreMatrix { .. }
             | StmtKind::GridWait
             | StmtKind::GridRelease

@@ -31,3 +31,13 @@ __device__ __forceinline__ void store_matrix_x4(unsigned row, const unsigned* le
   asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1, %2, %3, %4};"
                ::"r"(row), "r"(left[0]), "r"(left[1]), "r"(right[0]), "r"(right[1]) : "memory");
 }
+//@ settle
+// Nothing that follows moves above this point before `bits` are known. They are never of this value, and then it would do no harm.
+__device__ __forceinline__ void settle(unsigned bits) {
+  asm volatile("{\n .reg .pred p;\n setp.eq.u32 p, %0, 0x7fffdead;\n @p nanosleep.u32 0;\n}\n" ::"r"(bits) : "memory");
+}
+//@ take_turn
+// Two warpgroups alternate: each waits at its own barrier, at which the other arrives. PTX ISA, bar.
+__device__ __forceinline__ void take_turn(int barrier) { asm volatile("bar.sync %0, 256;" ::"r"(barrier) : "memory"); }
+//@ pass_turn
+__device__ __forceinline__ void pass_turn(int barrier) { asm volatile("bar.arrive %0, 256;" ::"r"(barrier) : "memory"); }

@@ -15,11 +15,14 @@ impl Lower<'_> {
     }
 
     pub(super) fn statements(&mut self, stmts: &[ir::Stmt]) {
-        for stmt in stmts {
-            let outer = std::mem::replace(&mut self.loc, stmt.loc);
-            self.stmt(&stmt.kind);
-            self.loc = outer;
-        }
+        stmts.iter().for_each(|stmt| self.statement(stmt));
+    }
+
+    /// Lowers one statement into the block that is open.
+    pub(super) fn statement(&mut self, stmt: &ir::Stmt) {
+        let outer = std::mem::replace(&mut self.loc, stmt.loc);
+        self.stmt(&stmt.kind);
+        self.loc = outer;
     }
 
     fn stmt(&mut self, stmt: &TileStmt) {

@@ -26,6 +26,12 @@ pub(crate) fn without_axis(layout: &Layout, axis: usize) -> Layout {
     projected(layout, &axes).0
 }
 
+/// The layout of a tile whose axis `i` is axis `axes[i]` of one in `layout`.
+pub(crate) fn with_axes(layout: &Layout, axes: &[u8]) -> Layout {
+    let axes: Vec<Option<usize>> = axes.iter().map(|&a| Some(usize::from(a))).collect();
+    projected(layout, &axes).0
+}
+
 /// The layout in which axis `i` is axis `axes[i]` of `layout`, or of extent 1.
 fn projected(layout: &Layout, axes: &[Option<usize>]) -> (Layout, RegMap) {
     let pick = |v: &[u32; 4]| {

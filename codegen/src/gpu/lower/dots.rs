@@ -322,9 +322,17 @@ impl Planner<'_> {
         let b = Source::Tensor(self.tensor(b, true, within)?);
         let a = match self.tensor(a, false, within) {
             Some(load) => Source::Tensor(load),
+            // What stays the same throughout the loop is written to shared memory once and leaves registers to the results.
+            None if !self.is_made_in(a, within.body) => Source::Stored { value: a, k_rows: false },
             None => Source::Registers { value: a, layout: Layout::wgmma_a(&[m, k as u32], 2, grid).ok()? },
         };
         Some(DotPlan::Wgmma { layout, n_groups, a, b })
+    }
+
+    fn is_made_in(&self, v: Value, body: &Block) -> bool {
+        let mut found = false;
+        for_each_definition(body, &mut |d| found |= d == v);
+        found
     }
 
     /// Whether an operand is a load that tensor copies can bring: staged, from a parameter's memory without a cut along an axis,

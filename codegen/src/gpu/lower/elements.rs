@@ -20,12 +20,25 @@ pub(super) fn identity(rank: usize) -> Vec<Coord> {
 impl Lower<'_> {
     /// Computes an elementwise operation (or a scalar one) into a new variable of type `ty`.
     pub(super) fn elementwise(&mut self, op: &ir::Op, ty: VarType, name: Option<String>) -> Option<Var> {
-        let layout = match &ty {
+        let op = self.elementwise_as(op, &ty)?;
+        Some(self.define(ty, op, name))
+    }
+
+    /// Computes an elementwise operation into a variable that there is already.
+    pub(super) fn elementwise_into(&mut self, op: &ir::Op, var: Var) {
+        let ty = self.out.ty(var).clone();
+        let op = self.elementwise_as(op, &ty).expect("the operation should be elementwise");
+        self.set(var, op);
+    }
+
+    /// An elementwise operation on operands that line up with a result of type `ty`.
+    fn elementwise_as(&mut self, op: &ir::Op, ty: &VarType) -> Option<Op> {
+        let layout = match ty {
             VarType::Tile { layout, .. } => Some(layout.clone()),
             VarType::Scalar(_) | VarType::View(_) => None,
         };
         let outer = self.reader;
-        if let VarType::Tile { shape, .. } = &ty {
+        if let VarType::Tile { shape, .. } = ty {
             self.reader = Some(*shape);
         }
         let op = self.elementwise_op(op, |cx, v| match &layout {
@@ -36,7 +49,14 @@ impl Lower<'_> {
             None => Operand::of(cx.var(v)),
         });
         self.reader = outer;
-        Some(self.define(ty, op?, name))
+        let op = op?;
+        // A cast to the type that is there already is none.
+        if let Op::Cast(x) = &op
+            && self.out.ty(x.var).dtype() == ty.dtype()
+        {
+            return Some(Op::Copy(x.clone()));
+        }
+        Some(op)
     }
 
     fn elementwise_op(

@@ -19,6 +19,7 @@ mod cluster;
 mod consumer;
 mod persistent;
 mod producer;
+mod rotate;
 mod store;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -174,10 +175,13 @@ impl Lower<'_> {
     pub(super) fn specialised(&mut self) {
         let src = self.src;
         let n_consumers = self.plan.n_warps;
-        let consumers = self.nested_with_start(|cx| {
+        let mut consumers = self.nested_with_start(|cx| {
             cx.each_program(|cx| cx.consumer_body(&src.body));
             cx.end_stores();
         });
+        if self.takes_turns {
+            rotate::with_turns(&mut consumers);
+        }
         self.vars.clear();
         for p in &self.out.params.clone() {
             let value = self.src.params.iter().find(|q| q.name == p.name).map(|q| q.value);
@@ -186,7 +190,7 @@ impl Lower<'_> {
         let mut order = std::mem::take(&mut self.loop_rings).into_iter();
         let producer = self.nested_with_start(|cx| {
             cx.each_program(|cx| cx.producer(&src.body, &mut order));
-            if cx.overlaps {
+            if cx.is_dependent {
                 // The last loads are on their way: what is left to do needs no more of the memory's time.
                 cx.emit(StmtKind::GridRelease);
             }
@@ -197,7 +201,7 @@ impl Lower<'_> {
         if self.out.cluster > 1 {
             self.emit(StmtKind::ClusterSync);
         }
-        if self.overlaps {
+        if self.is_dependent {
             self.emit(StmtKind::GridWait);
         }
         // With one warpgroup of consumers every thread has the most registers that there are from the start.
@@ -338,7 +342,14 @@ impl Lower<'_> {
     }
 
     /// A buffer in panels of the widest swizzle span that divides its rows.
-    fn panel_buffer(&mut self, name: &str, dtype: DType, rows: u32, columns: u32, slots: u32) -> BufferId {
+    pub(super) fn panel_buffer(
+        &mut self,
+        name: &str,
+        dtype: DType,
+        rows: u32,
+        columns: u32,
+        slots: u32,
+    ) -> BufferId {
         let row_bytes = columns * dtype.size_bytes() as u32;
         let (span, shift, mask) = [(128, 0, 7), (64, 1, 3), (32, 2, 1)]
             .into_iter()

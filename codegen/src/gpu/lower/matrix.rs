@@ -127,7 +127,7 @@ impl Lower<'_> {
         Operand::of(self.scalar(dtype, Op::Const(Const { dtype, bits: 0 })))
     }
 
-    fn is_zero(&self, v: Value) -> bool {
+    pub(super) fn is_zero(&self, v: Value) -> bool {
         matches!(
             self.defs.get(&v),
             Some(ir::Op::Splat(s, _)) if matches!(self.defs.get(s), Some(ir::Op::Const(c)) if c.bits == 0)
@@ -187,8 +187,18 @@ impl Lower<'_> {
         let columns = *shape.last().expect("an operand should have an axis");
         let rows = ty.shape.elements() / columns;
         let name = self.label(v);
-        let buffer = self.operand_buffer(&name, ty.dtype, rows as u32, columns as u32, 1);
-        self.write_shared_renamed(var, buffer, coords, &shape);
+        let buffer = if self.is_specialised {
+            let buffer = self.panel_buffer(&name, ty.dtype, rows as u32, columns as u32, 1);
+            self.write_shared_renamed(var, buffer, coords, &shape);
+            // The matrix units read what ordinary stores have written.
+            self.emit(StmtKind::FenceAsync);
+            self.barrier();
+            buffer
+        } else {
+            let buffer = self.operand_buffer(&name, ty.dtype, rows as u32, columns as u32, 1);
+            self.write_shared_renamed(var, buffer, coords, &shape);
+            buffer
+        };
         self.shared.push((v, buffer));
         buffer
     }

@@ -76,7 +76,7 @@ pub(crate) fn plan(func: &Func, facts: &AffineFacts, n_warps: u32, way: Way) -> 
     let anchors = |plan: &mut Plan, fill: bool| {
         for _ in 0..16 {
             let before = plan.homes.clone();
-            let mut homes = Homes { func, facts, plan, fill };
+            let mut homes = Homes { func, facts, defs: &defs, plan, fill };
             homes.block(&func.body);
             if plan.homes == before {
                 break;
@@ -102,6 +102,7 @@ pub(crate) fn definitions(func: &Func) -> BTreeMap<Value, Op> {
 struct Homes<'a> {
     func: &'a Func,
     facts: &'a AffineFacts,
+    defs: &'a BTreeMap<Value, Op>,
     plan: &'a mut Plan,
     /// Whether values that nothing demands a layout of get one.
     fill: bool,
@@ -219,13 +220,24 @@ impl Homes<'_> {
     fn best<'v>(&self, operands: impl Iterator<Item = &'v Value>) -> Option<Home> {
         let mut best: Option<Home> = None;
         for v in operands {
-            if let Some(h) = self.plan.homes.get(v)
+            if let Some(h) = self.held(*v)
                 && best.as_ref().is_none_or(|b| h.demand > b.demand)
             {
-                best = Some(h.clone());
+                best = Some(h);
             }
         }
         best
+    }
+
+    /// Where a value is held, a transposed one where that is which it is of.
+    fn held(&self, v: Value) -> Option<Home> {
+        if let Some(home) = self.plan.homes.get(&v) {
+            return Some(home.clone());
+        }
+        let Some(Op::Permute(x, perm)) = self.defs.get(&v) else { return None };
+        let home = self.plan.homes.get(x)?;
+        let layout = super::derive::with_axes(&home.layout, perm);
+        Some(Home { layout, demand: home.demand })
     }
 
     /// The home of a value, or the default once everything has one.

@@ -4,7 +4,7 @@ use super::Parser;
 use crate::diag::Loc;
 use crate::gpu::func::{Block, Var};
 use crate::gpu::memory::BufferId;
-use crate::gpu::ops::{Arrive, Filled, MatrixOperand, MatrixShape, Role, Stmt, StmtKind, Warpgroup};
+use crate::gpu::ops::{Arrive, Filled, MatrixOperand, MatrixShape, Role, Stmt, StmtKind, Turn, Warpgroup};
 use crate::gpu::print::{arrive_word, shape_word};
 use crate::ir::parse::{Fault, Parsed};
 
@@ -295,6 +295,21 @@ impl Parser<'_> {
                     }
                 }
                 StmtKind::WgmmaWait { pending, done }
+            }
+            "settle" => {
+                let mut values = vec![self.var()?];
+                while self.cur.eat(",") {
+                    values.push(self.var()?);
+                }
+                StmtKind::Settle { values }
+            }
+            "turn" => {
+                let turn = Turn::ALL.into_iter().find(|t| self.cur.eat_word(t.word()));
+                let Some(turn) = turn else {
+                    let message = "a turn is opened, taken, passed or closed: open, take, pass, close";
+                    return Err(Fault { at, message: message.to_owned() });
+                };
+                StmtKind::Turn { turn, first: self.numbered("barriers")? }
             }
             "store_matrix" => {
                 let buffer = self.buffer()?;

@@ -87,6 +87,8 @@ pub(super) fn accesses(stmt: &StmtKind) -> Vec<Access> {
         | StmtKind::WgmmaFence
         | StmtKind::WgmmaCommit
         | StmtKind::WgmmaWait { .. }
+        | StmtKind::Settle { .. }
+        | StmtKind::Turn { .. }
         | StmtKind::GridWait
         | StmtKind::GridRelease => Vec::new(),
     }

@@ -85,15 +85,36 @@ fn walk(block: &Block, at: &mut usize, lives: &mut [Life]) {
         if matches!(stmt.kind, StmtKind::For { .. } | StmtKind::While { .. }) {
             looped(&inner, at, lives);
         } else if matches!(stmt.kind, StmtKind::Roles(_)) {
-            // Roles run at one time: what one of them needs is needed throughout.
-            let before = *at;
-            let mut inside: Vec<Life> = vec![None; lives.len()];
-            inner.into_iter().for_each(|body| walk(body, at, &mut inside));
-            for (life, _) in lives.iter_mut().zip(inside).filter(|(_, inner)| inner.is_some()) {
-                extend(life, before, *at);
-            }
+            roles(&inner, at, lives);
         } else {
             inner.into_iter().for_each(|block| walk(block, at, lives));
+        }
+    }
+}
+
+/// Roles run at one time, so what several of them need is needed throughout. What one of them has for itself lives as in any
+/// block; when several have something, that is so for the first of them alone.
+fn roles(bodies: &[&Block], at: &mut usize, lives: &mut [Life]) {
+    let before = *at;
+    let mut inside: Vec<Vec<Life>> = Vec::new();
+    for body in bodies {
+        let mut own: Vec<Life> = vec![None; lives.len()];
+        walk(body, at, &mut own);
+        inside.push(own);
+    }
+    let users = |b: usize| inside.iter().enumerate().filter(move |(_, own)| own[b].is_some()).map(|(i, _)| i);
+    let is_private = |b: usize| lives[b].is_none() && users(b).count() == 1;
+    let planned = (0..lives.len()).filter(|&b| is_private(b)).flat_map(users).min();
+    let found: Vec<Life> = (0..lives.len())
+        .map(|b| match users(b).next() {
+            Some(role) if is_private(b) && Some(role) == planned => inside[role][b],
+            Some(_) => Some((before, *at)),
+            None => None,
+        })
+        .collect();
+    for (life, found) in lives.iter_mut().zip(found) {
+        if let Some((first, last)) = found {
+            extend(life, first, last);
         }
     }
 }

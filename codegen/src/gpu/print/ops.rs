@@ -229,6 +229,13 @@ impl Printer<'_> {
                     self.vars(done);
                 }
             }
+            StmtKind::Settle { values } => {
+                self.out.push_str("settle ");
+                self.vars(values);
+            }
+            StmtKind::Turn { turn, first } => {
+                self.put(format_args!("turn {} barriers {first}", turn.word()));
+            }
             StmtKind::StoreMatrix { src, column, buffer, panel } => {
                 self.out.push_str("store_matrix ");
                 self.buffer(*buffer);

@@ -9,6 +9,7 @@
 //! says how far the same roles of another block are known to have come; an arrival in the cluster hands on both halves, the
 //! other way round for the second. That all blocks do the same is checked in `cluster`.
 
+mod turns;
 mod waits;
 
 use super::trace::{Cell, Event, EventKind, Run, Trace};
@@ -16,6 +17,7 @@ use super::{Stage, Verifier};
 use crate::diag::{Diagnostic, Loc};
 use crate::gpu::func::Var;
 use crate::gpu::memory::BufferId;
+use turns::TurnState;
 use waits::{BarrierState, Clock};
 
 /// What an access that goes on after its statement waits for.
@@ -69,6 +71,8 @@ struct Progress {
     store_groups: Vec<Vec<u64>>,
     /// Registers of products written by ordinary statements since the last fence.
     unfenced: Vec<Var>,
+    /// Whose turn it is, as the role's warpgroups have it.
+    turn: TurnState,
     /// Accumulators that no wait has named since their last product.
     unnamed: Vec<Var>,
 }
@@ -123,6 +127,7 @@ impl Verifier<'_> {
                 product_groups: Vec::new(),
                 store_groups: Vec::new(),
                 unfenced: Vec::new(),
+                turn: TurnState::Unopened,
                 unnamed: Vec::new(),
             })
             .collect();
@@ -278,6 +283,7 @@ impl Checker<'_, '_> {
                 self.roles[role].product_groups.push(group);
             }
             EventKind::WgmmaWait { pending, done } => self.wgmma_wait(role, *pending, done),
+            EventKind::Turn(turn) => self.turn(role, *turn),
             EventKind::Touch { var, writes } => self.touch(role, *var, *writes),
         }
         true

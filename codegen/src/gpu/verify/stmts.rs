@@ -171,6 +171,16 @@ impl Verifier<'_> {
             StmtKind::TmaStore { map, coords, buffer, panel, row } => {
                 self.tensor_copy(*map, coords, *buffer, *panel, *row);
             }
+            StmtKind::Settle { values } => {
+                for &v in values {
+                    if let Some((dtype, ..)) = self.tile_of("settle", v)
+                        && dtype.size_bytes() != 4
+                    {
+                        self.error(format!("settle waits for tiles of 32-bit elements, not of {dtype}"));
+                    }
+                }
+            }
+            StmtKind::Turn { first, .. } => self.turn(*first),
             StmtKind::Roles(_)
             | StmtKind::CommitCopies
             | StmtKind::WaitCopies { .. }
@@ -183,6 +193,17 @@ impl Verifier<'_> {
             | StmtKind::WgmmaWait { .. }
             | StmtKind::GridWait
             | StmtKind::GridRelease => {}
+        }
+    }
+
+    fn turn(&mut self, first: u32) {
+        if !(2..=14).contains(&first) {
+            self.error(format!(
+                "turns need two barriers from 2 to 15 that no role meets at, not {first} and the next"
+            ));
+        }
+        if self.role.is_none_or(|(threads, _)| threads != 256) {
+            self.error("turns are taken by the two warpgroups of a role of 256 threads");
         }
     }
 

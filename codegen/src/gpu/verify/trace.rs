@@ -2,18 +2,21 @@
 //!
 //! Scalars are computed for a scenario (extents of all views, place in the grid); numbers from memory are made up from that
 //! extent, and a condition on data follows the scenario. Loops run as often as their bounds say, up to a limit that takes every
-//! ring around more than twice.
+//! ring around more than twice. In roles the limit is beyond what the scenarios' extents ask of loops over blocks: one role may
+//! count its iterations otherwise than another, as where the first stands before the loop.
 
 use super::{Node, Verifier};
 use crate::diag::Loc;
 use crate::gpu::func::{Var, VarType};
 use crate::gpu::memory::{BarrierId, BufferId};
-use crate::gpu::ops::{Arrive, Filled, MatrixOperand, Op, StmtKind};
+use crate::gpu::ops::{Arrive, Filled, MatrixOperand, Op, StmtKind, Turn};
 use crate::gpu::walk::{Use, for_each_mention};
 use crate::ir::{BinaryOp, DType, UnaryOp};
 
 /// Events after which a run is long enough.
 const MOST_EVENTS: usize = 20_000;
+/// Trips of a role's loop: the largest extent in blocks of 16, and then some.
+const MOST_TRIPS_OF_ROLES: usize = 80;
 /// Steps after which a run is long enough, whether they are events or not.
 const MOST_STEPS: usize = 200_000;
 
@@ -116,6 +119,7 @@ pub(super) enum EventKind {
         pending: u32,
         done: Vec<Var>,
     },
+    Turn(Turn),
     /// An ordinary statement reads or writes registers of a warpgroup product.
     Touch {
         var: Var,
@@ -284,6 +288,7 @@ impl Tracer<'_, '_> {
                 for (role, body) in roles.iter().zip(&node.blocks) {
                     self.env.clone_from(&env);
                     self.warps = role.active_warps;
+                    self.most_trips = self.most_trips.max(MOST_TRIPS_OF_ROLES);
                     (self.coin, self.steps) = (0, 0);
                     self.block(body);
                     let events = std::mem::take(&mut self.events);
@@ -385,7 +390,9 @@ impl Tracer<'_, '_> {
             StmtKind::WgmmaWait { pending, done } => {
                 self.emit(node, EventKind::WgmmaWait { pending: *pending, done: done.clone() });
             }
-            StmtKind::Store { .. }
+            StmtKind::Turn { turn, .. } => self.emit(node, EventKind::Turn(*turn)),
+            StmtKind::Settle { .. }
+            | StmtKind::Store { .. }
             | StmtKind::Scatter { .. }
             | StmtKind::Print { .. }
             | StmtKind::Assert { .. }

@@ -199,6 +199,7 @@ impl Checker<'_, '_> {
 
     /// What must be done when all roles have ended.
     pub(super) fn finish(&mut self) {
+        self.turns_end();
         for (barrier, b) in self.v.func.barriers.iter().enumerate() {
             for slot in 0..b.slots {
                 self.close((crate::gpu::BarrierId(barrier as u32), slot));
