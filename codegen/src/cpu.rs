@@ -10,7 +10,6 @@ pub mod micro;
 mod alias;
 mod axes;
 mod build;
-mod chain;
 mod compile;
 mod control;
 mod dot_run;
@@ -48,7 +47,7 @@ impl CpuProgram {
     /// # Errors
     /// What the CPU target cannot do, at the author's location.
     pub fn compile(func: &Func, isa: micro::Isa) -> Result<Self, Diagnostics> {
-        compile::compile(func, isa, chain::BLOCK_BYTES)
+        compile::compile(func, isa)
     }
 
     /// The program for a machine whose last-level cache has `bytes`: an output that is larger, and that the kernel does not read,

@@ -74,51 +74,21 @@ pub(crate) fn meets(group: &Group, runs: &[MemRun], views: &[RtView], regs: &[u6
         if !a.is_store {
             continue;
         }
+        let Some((a0, a1)) = range(&runs[i], n_axes(group, a)) else { continue };
         for (j, b) in group.mems.iter().enumerate() {
             if i == j || (b.is_store && j < i) {
                 continue;
             }
-            if overlap((group, a, &runs[i]), (group, b, &runs[j]))
-                && !same_elements(a, b, &runs[i], &runs[j], group)
+            let Some((b0, b1)) = range(&runs[j], n_axes(group, b)) else { continue };
+            if a1 <= b0 || b1 <= a0 {
+                continue;
+            }
+            if !same_elements(a, b, &runs[i], &runs[j], group)
                 && !apart(a, b, &runs[i], &runs[j], views, regs)
             {
                 return true;
             }
         }
-    }
-    false
-}
-
-/// Whether the bytes between the first and the last that either access may touch overlap.
-fn overlap(a: (&Group, &MemAccess, &MemRun), b: (&Group, &MemAccess, &MemRun)) -> bool {
-    let span = |(group, mem, run): (&Group, &MemAccess, &MemRun)| range(run, n_axes(group, mem));
-    match (span(a), span(b)) {
-        (Some((a0, a1)), Some((b0, b1))) => a0 < b1 && b0 < a1,
-        (None, _) | (_, None) => false,
-    }
-}
-
-/// Whether some store of one of the groups interferes with another access of any of them; their runs follow one another.
-pub(crate) fn crosses(groups: &[Group], runs: &[MemRun], views: &[RtView], regs: &[u64]) -> bool {
-    let mut first = 0;
-    for (g, group) in groups.iter().enumerate() {
-        if group.may_alias && meets(group, &runs[first..], views, regs) {
-            return true;
-        }
-        let mut other_first = 0;
-        for (h, other) in groups.iter().enumerate() {
-            let stores = group.mems.iter().zip(&runs[first..]).filter(|(m, _)| h != g && m.is_store);
-            for (a, ra) in stores {
-                let mut others = other.mems.iter().zip(&runs[other_first..]);
-                if others.any(|(b, rb)| {
-                    overlap((group, a, ra), (other, b, rb)) && !apart(a, b, ra, rb, views, regs)
-                }) {
-                    return true;
-                }
-            }
-            other_first += other.mems.len();
-        }
-        first += group.mems.len();
     }
     false
 }

@@ -76,8 +76,8 @@ pub(crate) fn tile_bytes(t: TileType) -> u32 {
     u32::try_from(t.shape.elements() * micro::arena_bytes(t.dtype)).unwrap_or(u32::MAX)
 }
 
-/// Compiles `func`; groups that go through the same rows do so in blocks of `block_bytes` of each tile.
-pub(crate) fn compile(func: &Func, isa: Isa, block_bytes: u32) -> Result<CpuProgram, Diagnostics> {
+/// Compiles `func`.
+pub(crate) fn compile(func: &Func, isa: Isa) -> Result<CpuProgram, Diagnostics> {
     let n = func.values.len();
     let mut c = Compiler {
         func,
@@ -140,7 +140,7 @@ pub(crate) fn compile(func: &Func, isa: Isa, block_bytes: u32) -> Result<CpuProg
     if !c.errors.is_empty() {
         return Err(Diagnostics(c.errors));
     }
-    super::plan::finish(c, params, block_bytes)
+    super::plan::finish(c, params)
 }
 
 impl<'f> Compiler<'f> {

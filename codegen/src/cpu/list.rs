@@ -123,14 +123,9 @@ fn group(p: &CpuProgram, g: &Group, line: &mut impl FnMut(String)) {
         "        rows {:?} = {}, cols {}, strips of {}x{}",
         g.outer, g.rows, g.cols, g.strip_rows, g.strip_cols
     ));
-    if let Some(chain) = g.chain {
-        let (n, rows) = (chain.n_groups, chain.block_rows);
-        line(format!("        begins a chain of {n} groups in blocks of {rows} rows"));
-    }
     for (i, s) in g.slots.iter().enumerate() {
         match s {
             SlotKind::Linear { buf: b, .. } => line(format!("        s{i}: {}", buf(p, *b))),
-            SlotKind::Block { buf: b, .. } => line(format!("        s{i}: {} of this block", buf(p, *b))),
             SlotKind::RowOf { buf: b, strides, col_stride, .. } => {
                 let strides = &strides[..g.outer.len()];
                 line(format!("        s{i}: {} strides {strides:?} {col_stride}", buf(p, *b)));

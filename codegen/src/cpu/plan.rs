@@ -3,11 +3,10 @@
 //! A lifetime runs from the first instruction that touches a buffer to the last, widened to every loop that it crosses the
 //! border of. First fit in order of birth; 64-byte lines.
 
-use super::chain::plan_chains;
 use super::compile::Compiler;
 use super::program::{
-    Buf, CpuProgram, DotSide, Group, Inst, LAST_LEVEL_CACHE_BYTES, MemAccess, ParamKind, Reg, Shown,
-    SlotKind, StripOp,
+    Buf, CpuProgram, DotSide, Inst, LAST_LEVEL_CACHE_BYTES, MemAccess, ParamKind, Reg, Shown, SlotKind,
+    StripOp,
 };
 use crate::diag::{Diagnostic, Diagnostics, Loc};
 
@@ -16,13 +15,8 @@ const LINE_BYTES: u32 = 64;
 const MAX_ARENA_BYTES: u64 = 1 << 31;
 
 /// Finishes a compilation.
-pub(crate) fn finish(
-    mut c: Compiler<'_>,
-    params: Vec<ParamKind>,
-    block_bytes: u32,
-) -> Result<CpuProgram, Diagnostics> {
-    let chains = plan_chains(&mut c, block_bytes);
-    let lives = lifetimes(&c, &chains);
+pub(crate) fn finish(mut c: Compiler<'_>, params: Vec<ParamKind>) -> Result<CpuProgram, Diagnostics> {
+    let lives = lifetimes(&c);
     let mut order: Vec<usize> = (0..c.bufs.len()).filter(|&b| lives[b].is_some()).collect();
     order.sort_by_key(|&b| (lives[b], b));
     let mut offsets = vec![0u32; c.bufs.len()];
@@ -73,17 +67,10 @@ pub(crate) fn finish(
         scratch_offset: top as u32,
         arena_bytes: top as u32 + scratch,
         max_slots: c.groups.iter().map(|g| g.slots.len() as u32).max().unwrap_or(0),
-        max_mems: most_mems(&c.groups),
+        max_mems: c.groups.iter().map(|g| g.mems.len() as u32).max().unwrap_or(0),
         groups: c.groups,
         last_level_cache_bytes: LAST_LEVEL_CACHE_BYTES,
     })
-}
-
-/// Accesses that run at one time: those of a group, or of all groups of a chain.
-fn most_mems(groups: &[Group]) -> u32 {
-    let together = |i: usize| groups[i].chain.map_or(1, |c| c.n_groups as usize);
-    let count = |i: usize| groups[i..i + together(i)].iter().map(|g| g.mems.len() as u32).sum();
-    (0..groups.len()).map(count).max().unwrap_or(0)
 }
 
 /// Has each group bring the next program's part of a tile that the group before it has read: the first group of a row-wise kernel
@@ -164,8 +151,8 @@ fn settles(inst: &Inst, mem: &MemAccess) -> bool {
     }
 }
 
-/// First and last instruction that touch each buffer, loops and chains taken into account.
-fn lifetimes(c: &Compiler<'_>, chains: &[(u32, u32)]) -> Vec<Option<(u32, u32)>> {
+/// First and last instruction that touch each buffer, loops taken into account.
+fn lifetimes(c: &Compiler<'_>) -> Vec<Option<(u32, u32)>> {
     let mut lives: Vec<Option<(u32, u32)>> = vec![None; c.bufs.len()];
     for (i, inst) in c.insts.iter().enumerate() {
         let i = i as u32;
@@ -173,12 +160,6 @@ fn lifetimes(c: &Compiler<'_>, chains: &[(u32, u32)]) -> Vec<Option<(u32, u32)>>
             let life = lives[b as usize].get_or_insert((i, i));
             life.1 = i;
         });
-    }
-    // The groups of a chain take turns.
-    for &(start, end) in chains {
-        for life in lives.iter_mut().flatten().filter(|life| life.0 <= end && start <= life.1) {
-            *life = (life.0.min(start), life.1.max(end));
-        }
     }
     // Loops end inner first, so one pass widens through every nesting.
     for &(start, end) in &c.loops {
@@ -193,7 +174,7 @@ fn lifetimes(c: &Compiler<'_>, chains: &[(u32, u32)]) -> Vec<Option<(u32, u32)>>
     lives
 }
 
-pub(crate) fn for_each_buf(c: &Compiler<'_>, inst: &Inst, f: &mut impl FnMut(Buf)) {
+fn for_each_buf(c: &Compiler<'_>, inst: &Inst, f: &mut impl FnMut(Buf)) {
     match inst {
         Inst::ReadElem { src, .. } => f(*src),
         Inst::CopyTile { dst, src, .. } | Inst::ArgReduce { dst, src, .. } => {
@@ -204,9 +185,7 @@ pub(crate) fn for_each_buf(c: &Compiler<'_>, inst: &Inst, f: &mut impl FnMut(Buf
             let g = &c.groups[*g as usize];
             for s in &g.slots {
                 match s {
-                    SlotKind::Linear { buf, .. }
-                    | SlotKind::Block { buf, .. }
-                    | SlotKind::RowOf { buf, .. } => f(*buf),
+                    SlotKind::Linear { buf, .. } | SlotKind::RowOf { buf, .. } => f(*buf),
                     SlotKind::Scratch(_) | SlotKind::Fetched(_) => {}
                 }
             }

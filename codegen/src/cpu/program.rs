@@ -4,7 +4,6 @@
 //! Scalars live in 64-bit registers (floats as f32 bits whatever their type, integers up to 32 bits as i32 bits, i64 whole);
 //! tiles live in arena buffers, row-major, four bytes an element (eight for i64).
 
-use super::chain::Chain;
 use super::micro;
 use crate::diag::Loc;
 use crate::ir::{ArgOp, BinaryOp, DType, MAX_RANK, ReduceOp, UnaryOp};
@@ -207,8 +206,6 @@ pub(crate) enum SlotKind {
     Scratch(u32),
     /// A tile with the iteration's own order.
     Linear { buf: Buf, size: u8 },
-    /// The same, in a buffer of which a chain uses one block of rows at a time.
-    Block { buf: Buf, size: u8 },
     /// A tile addressed by row coordinates and column (rows one at a time, elements of a row adjacent or repeated).
     RowOf { buf: Buf, size: u8, strides: [u32; MAX_RANK], col_stride: u32 },
     /// Set by a fetch: memory itself or the scratch strip at this byte offset.
@@ -364,8 +361,6 @@ pub(crate) struct Group {
     pub ahead: Option<MemAccess>,
     /// Whether a load and a store, or two stores, may meet in memory.
     pub may_alias: bool,
-    /// The chain that begins with this group.
-    pub chain: Option<Chain>,
 }
 
 /// An operand of a matrix product.

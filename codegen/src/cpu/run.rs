@@ -3,7 +3,6 @@
 //! An instruction is a few nanoseconds; nothing is allocated, formatted or looked up while it runs, but for `print` and errors.
 #![allow(unsafe_code, reason = "reads and writes the arena and the launch's views through raw addresses")]
 
-use super::chain::run_chain;
 use super::dot_run::run_dot;
 use super::memory::{MemRun, RtView, point_address, read_element, write_element};
 use super::micro;
@@ -248,19 +247,8 @@ unsafe fn execute(
                     if *wide { *at.cast::<u64>() } else { u64::from(*at.cast::<u32>()) }
                 };
             }
-            Inst::Group(g) => {
-                let group = &program.groups[*g as usize];
-                // SAFETY: the state fits the program.
-                unsafe {
-                    match group.chain {
-                        None => run_group(program, group, state),
-                        Some(chain) => {
-                            run_chain(program, *g as usize, chain, state);
-                            pc += chain.n_groups as usize - 1;
-                        }
-                    }
-                }
-            }
+            // SAFETY: the state fits the program.
+            Inst::Group(g) => unsafe { run_group(program, &program.groups[*g as usize], state) },
             // SAFETY: as above.
             Inst::Dot(d) => unsafe { run_dot(program, &program.dots[*d as usize], state) },
             Inst::CopyTile { dst, src, bytes } => {

@@ -83,52 +83,23 @@ struct Ahead {
 }
 
 impl Ahead {
-    /// The rows `step` behind those at hand of `mem`, if there are such and the second-level cache has room for them.
-    fn new(mem: &MemAccess, group: &Group, step: u32, views: &[RtView], regs: &[u64]) -> Option<Self> {
+    /// The tile behind that of `mem`, if there is one and the second-level cache has room for it.
+    fn new(mem: &MemAccess, group: &Group, views: &[RtView], regs: &[u64]) -> Option<Self> {
         let view = &views[mem.view as usize];
         let at = |axis: usize| mem.offsets[axis].map_or(0, |r| i64::from(regs[r as usize] as i32));
-        let (rows, cols, step) = (i64::from(group.rows), i64::from(group.cols), i64::from(step));
+        let (rows, cols) = (i64::from(group.rows), i64::from(group.cols));
         let element_bytes = mem.dtype.size_bytes();
-        let is_there =
-            at(0) >= 0 && at(0) + rows + step <= view.dims[0] && at(1) == 0 && cols == view.dims[1];
+        let is_there = at(0) >= 0 && at(0) + 2 * rows <= view.dims[0] && at(1) == 0 && cols == view.dims[1];
         let is_dense = view.strides[..2] == [cols, 1];
-        let elements = (step * cols) as usize;
+        let elements = (rows * cols) as usize;
         (is_there && is_dense && elements * element_bytes <= AHEAD_BYTES).then(|| Self {
-            start: view.ptr.wrapping_add(((at(0) + step) * cols) as usize * element_bytes),
+            start: view.ptr.wrapping_add(((at(0) + rows) * cols) as usize * element_bytes),
             element_bytes,
         })
     }
 }
 
-impl<'p> Cx<'p> {
-    /// What the operations of `group` share, its runs being those from `first_run` on; `step` rows follow those at hand.
-    ///
-    /// # Safety
-    /// The state belongs to `program`.
-    pub(crate) unsafe fn new(
-        program: &'p CpuProgram,
-        group: &'p Group,
-        state: &mut State<'_>,
-        first_run: usize,
-        step: u32,
-    ) -> Self {
-        // SAFETY: offsets were planned within the arena, and there is a run for every access.
-        unsafe {
-            Self {
-                program,
-                group,
-                isa: program.isa,
-                arena: state.arena,
-                scratch: state.arena.add(program.scratch_offset as usize),
-                regs: state.regs.as_ptr(),
-                ptrs: state.ptrs.as_mut_ptr(),
-                runs: state.runs.as_ptr().add(first_run),
-                col_axis: group.outer.len(),
-                ahead: group.ahead.as_ref().and_then(|m| Ahead::new(m, group, step, state.views, state.regs)),
-            }
-        }
-    }
-
+impl Cx<'_> {
     #[inline]
     pub(crate) unsafe fn ptr(&self, slot: u32) -> *mut u8 {
         // SAFETY: the table has room for every slot of the group.
@@ -153,35 +124,63 @@ impl<'p> Cx<'p> {
     }
 }
 
-/// Resolves the accesses of `group` into the runs from `first` on.
-pub(crate) fn prepare_runs(group: &Group, state: &mut State<'_>, first: usize) {
-    let mut dims = [1i64; MAX_RANK];
-    for (d, &o) in dims.iter_mut().zip(&group.outer) {
-        *d = i64::from(o);
-    }
-    dims[group.outer.len()] = i64::from(group.cols);
-    for (run, mem) in state.runs[first..].iter_mut().zip(&group.mems) {
-        *run = prepare(mem, state.views, state.regs, &dims);
-    }
-}
-
 /// Runs `group`.
 ///
 /// # Safety
 /// The state belongs to `program` and its views are valid.
 pub(crate) unsafe fn run_group(program: &CpuProgram, group: &Group, state: &mut State<'_>) {
-    prepare_runs(group, state, 0);
+    let mut dims = [1i64; MAX_RANK];
+    for (d, &o) in dims.iter_mut().zip(&group.outer) {
+        *d = i64::from(o);
+    }
+    let col_axis = group.outer.len();
+    dims[col_axis] = i64::from(group.cols);
+    for (run, mem) in state.runs.iter_mut().zip(&group.mems) {
+        *run = prepare(mem, state.views, state.regs, &dims);
+    }
     let shadows = if group.may_alias && alias::meets(group, state.runs, state.views, state.regs) {
         // SAFETY: the boxes of the runs are in bounds of valid views.
         Some(unsafe { alias::shadow(group, state.runs) })
     } else {
         None
     };
-    let n_rows = if group.outer.is_empty() { group.cols } else { group.rows };
+    // SAFETY: offsets were planned within the arena.
+    let cx = unsafe {
+        Cx {
+            program,
+            group,
+            isa: program.isa,
+            arena: state.arena,
+            scratch: state.arena.add(program.scratch_offset as usize),
+            regs: state.regs.as_ptr(),
+            ptrs: state.ptrs.as_mut_ptr(),
+            runs: state.runs.as_ptr(),
+            col_axis,
+            ahead: group.ahead.as_ref().and_then(|m| Ahead::new(m, group, state.views, state.regs)),
+        }
+    };
     // SAFETY: as for the whole function.
     unsafe {
-        let cx = Cx::new(program, group, state, 0, group.rows);
-        run_rows(&cx, 0, n_rows);
+        for (i, s) in group.slots.iter().enumerate() {
+            if let SlotKind::Scratch(at) | SlotKind::Fetched(at) = s {
+                *cx.ptrs.add(i) = cx.scratch.add(*at as usize);
+            }
+        }
+        let mut strip = Strip { row: 0, n_rows: 0, col: 0, n_cols: 0, coords: [0; MAX_RANK], is_first: true };
+        while strip.row < group.rows {
+            strip.n_rows = group.strip_rows.min(group.rows - strip.row);
+            strip.col = 0;
+            while strip.col < group.cols {
+                strip.n_cols = group.strip_cols.min(group.cols - strip.col);
+                run_strip(&cx, &strip);
+                strip.is_first = false;
+                strip.col += strip.n_cols;
+            }
+            for _ in 0..strip.n_rows {
+                advance(&mut strip.coords, &group.outer);
+            }
+            strip.row += strip.n_rows;
+        }
         for &(dtype, buf, n) in &group.rounds {
             let at = cx.buf(buf);
             micro::cast(cx.isa, DType::F32, dtype, at, at, n as usize);
@@ -192,55 +191,7 @@ pub(crate) unsafe fn run_group(program: &CpuProgram, group: &Group, state: &mut 
     }
 }
 
-/// Runs the rows `first..end` of a group; where there is one axis only, its elements count as rows.
-///
-/// # Safety
-/// The state behind `cx` belongs to the program and its views are valid.
-pub(crate) unsafe fn run_rows(cx: &Cx<'_>, first: u32, end: u32) {
-    let group = cx.group;
-    let mut strip = Strip { row: 0, n_rows: 0, col: 0, n_cols: 0, coords: [0; MAX_RANK], is_first: true };
-    // SAFETY: slots lie within the arena; strips stay within the rows asked for.
-    unsafe {
-        for (i, s) in group.slots.iter().enumerate() {
-            if let SlotKind::Scratch(at) | SlotKind::Fetched(at) = s {
-                *cx.ptrs.add(i) = cx.scratch.add(*at as usize);
-            }
-        }
-        if group.outer.is_empty() {
-            strip.n_rows = 1;
-            strip.col = first;
-            run_columns(cx, &mut strip, first, end);
-            return;
-        }
-        strip.row = first;
-        if first > 0 {
-            debug_assert_eq!(group.outer.len(), 1, "blocks of rows should have one outer axis");
-            strip.coords[0] = i64::from(first);
-        }
-        while strip.row < end {
-            strip.n_rows = group.strip_rows.min(end - strip.row);
-            strip.col = 0;
-            run_columns(cx, &mut strip, first, group.cols);
-            for _ in 0..strip.n_rows {
-                advance(&mut strip.coords, &group.outer);
-            }
-            strip.row += strip.n_rows;
-        }
-    }
-}
-
-/// Runs the strips of the rows at hand from `strip.col` to `end`; the block began at row `first`.
-unsafe fn run_columns(cx: &Cx<'_>, strip: &mut Strip, first: u32, end: u32) {
-    while strip.col < end {
-        strip.n_cols = cx.group.strip_cols.min(end - strip.col);
-        // SAFETY: the caller vouches for the strip.
-        unsafe { run_strip(cx, strip, first) };
-        strip.is_first = false;
-        strip.col += strip.n_cols;
-    }
-}
-
-unsafe fn run_strip(cx: &Cx<'_>, strip: &Strip, first_row: u32) {
+unsafe fn run_strip(cx: &Cx<'_>, strip: &Strip) {
     let group = cx.group;
     let linear = strip.row as usize * group.cols as usize + strip.col as usize;
     if let Some(Ahead { start, element_bytes }) = cx.ahead {
@@ -252,10 +203,6 @@ unsafe fn run_strip(cx: &Cx<'_>, strip: &Strip, first_row: u32) {
             match s {
                 SlotKind::Linear { buf, size } => {
                     *cx.ptrs.add(i) = cx.buf(*buf).add(linear * *size as usize);
-                }
-                SlotKind::Block { buf, size } => {
-                    let in_block = linear - first_row as usize * group.cols as usize;
-                    *cx.ptrs.add(i) = cx.buf(*buf).add(in_block * *size as usize);
                 }
                 SlotKind::RowOf { buf, size, strides, col_stride } => {
                     let at = tile_index(strip.col, &strip.coords, strides, *col_stride);
@@ -435,10 +382,7 @@ unsafe fn fetch(cx: &Cx<'_>, strip: &Strip, dst: u32, mem: u32) {
         let run = &*cx.runs.add(mem as usize);
         let (home, may_point) = match cx.group.slots[dst as usize] {
             SlotKind::Fetched(at) => (cx.scratch.add(at as usize), is_verbatim(dtype)),
-            SlotKind::Scratch(_)
-            | SlotKind::Linear { .. }
-            | SlotKind::Block { .. }
-            | SlotKind::RowOf { .. } => (cx.ptr(dst), false),
+            SlotKind::Scratch(_) | SlotKind::Linear { .. } | SlotKind::RowOf { .. } => (cx.ptr(dst), false),
         };
         *cx.ptrs.add(dst as usize) = home;
         let ca = cx.col_axis;

@@ -58,7 +58,6 @@ pub(crate) fn finish(mut d: Draft) -> Group {
         rounds: d.rounds,
         scratch_bytes,
         ahead: None,
-        chain: None,
         may_alias: stores > 0 && (loads > 0 || stores > 1),
     }
 }

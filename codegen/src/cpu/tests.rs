@@ -2,5 +2,4 @@
 
 mod build;
 mod cases;
-mod chains;
 mod random;

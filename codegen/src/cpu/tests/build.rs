@@ -3,8 +3,6 @@
 
 use std::sync::Mutex;
 
-use super::super::chain::BLOCK_BYTES;
-use super::super::compile::compile;
 use super::super::{Arena, CpuProgram, micro, reference};
 use crate::diag::Loc;
 use crate::ir::{
@@ -417,10 +415,9 @@ pub(crate) fn check(func: &Func, args: &[TestArg], grid: [u32; 3], tolerance: f6
         unsafe { reference::run(func, &bound, grid, pid, &want_log) }.expect("the reference should run");
     }
     let isas = micro::Isa::available();
-    // Without a cache every output that is only written is stored past it; small blocks put rows one by one through chains.
-    let ways = [(usize::MAX, BLOCK_BYTES), (0, 512), (usize::MAX, 0)];
-    for (isa, (cache_bytes, block_bytes)) in isas.iter().flat_map(|&isa| ways.map(|way| (isa, way))) {
-        let program = compile(func, isa, block_bytes)
+    for (isa, cache_bytes) in isas.iter().flat_map(|&isa| [(isa, usize::MAX), (isa, 0)]) {
+        // Without a cache every output that is only written is stored past it.
+        let program = CpuProgram::compile(func, isa)
             .unwrap_or_else(|e| panic!("should compile: {e}"))
             .with_last_level_cache(cache_bytes);
         let mut got = start.clone();
