@@ -101,9 +101,21 @@ type FewRows = (
     &'static [(&'static str, i64)],
 );
 const FEW_ROWS: &[FewRows] = &[
-    ("matmul", "bf16", [8, 264, 328], &[], &[("BM", 16), ("warps", 4), ("stages", 8)]),
-    ("matmul", "f16", [16, 128, 192], &[("layout", "kn")], &[("BM", 16), ("BN", 256), ("warps", 8)]),
-    ("matmul", "bf16", [33, 200, 136], &[("epilogue", "bias_residual")], &[("BM", 48), ("warps", 4)]),
+    ("matmul", "bf16", [8, 264, 328], &[], &[("BM", 16), ("warps", 4), ("stages", 8), ("persistent", 0)]),
+    (
+        "matmul",
+        "f16",
+        [16, 128, 192],
+        &[("layout", "kn")],
+        &[("BM", 16), ("BN", 256), ("warps", 8), ("persistent", 0)],
+    ),
+    (
+        "matmul",
+        "bf16",
+        [33, 200, 136],
+        &[("epilogue", "bias_residual")],
+        &[("BM", 48), ("warps", 4), ("persistent", 0)],
+    ),
     ("matmul", "bf16", [64, 256, 192], &[("epilogue", "bias")], &[("BM", 64), ("warps", 8)]),
     ("matmul_gated", "bf16", [40, 136, 128], &[], &[("BM", 64), ("BN", 128), ("warps", 8)]),
 ];

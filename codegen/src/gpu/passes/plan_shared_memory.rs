@@ -8,7 +8,7 @@ use super::accesses::accesses;
 use crate::diag::{Diagnostic, Diagnostics, Loc};
 use crate::gpu::func::{Block, GpuFunc};
 use crate::gpu::ops::StmtKind;
-use crate::gpu::walk::blocks;
+use crate::gpu::walk::{blocks, for_each_stmt};
 use crate::target::Arch;
 
 /// First and last statement that need a buffer.
@@ -127,6 +127,14 @@ fn looped(blocks: &[&Block], at: &mut usize, lives: &mut [Life]) {
     }
     let after = *at;
     *at += 1;
+    // A tensor store goes on reading when its iteration is over.
+    for block in blocks {
+        for_each_stmt(block, &mut |stmt| {
+            if let StmtKind::TmaStore { buffer, .. } = &stmt.kind {
+                extend(&mut inside[buffer.index()], before, after);
+            }
+        });
+    }
     for (life, inner) in lives.iter_mut().zip(inside) {
         let Some((first, last)) = inner else { continue };
         // Written before the loop: every iteration needs it.
