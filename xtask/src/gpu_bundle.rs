@@ -1,7 +1,7 @@
 //! `cargo xtask gpu-bundle`: everything that `gpu/check` needs on a machine that has a GPU, Python and no Rust, in one folder.
 //!
 //! ```text
-//! target/gpu-bundle/bin/   gpu_check, autotune, executor (probes, where they are a program of the workspace), stripped
+//! target/gpu-bundle/bin/   gpu_check, autotune, executor, xtask (for `xtask probes record`), stripped
 //!                   lib/   NVRTC with its builtins
 //!                   gpu/   the scripts
 //! ```
@@ -14,7 +14,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
-use serde_json::Value;
 
 use crate::test::{cargo, root};
 
@@ -22,10 +21,7 @@ use crate::test::{cargo, root};
 mod tests;
 
 /// Programs that the checks need.
-const PROGRAMS: [&str; 3] = ["gpu_check", "autotune", "executor"];
-
-/// A program that is taken along where the workspace has it.
-const OPTIONAL: &str = "probes";
+const PROGRAMS: [&str; 4] = ["gpu_check", "autotune", "executor", "xtask"];
 
 /// Scripts outside `gpu/` that the checks run.
 const SCRIPTS: [&str; 1] = ["benches/peers/make_model.py"];
@@ -49,12 +45,11 @@ enum Step {
 pub(crate) fn run(args: &[String]) -> Result<()> {
     let args = parse(args)?;
     let bundle = root().join("target/gpu-bundle");
-    let programs = programs()?;
     if args.builds == Step::Done {
-        build(&programs)?;
+        build()?;
     }
     let bin = fresh(&bundle.join("bin"))?;
-    for program in &programs {
+    for program in PROGRAMS {
         let built = release_folder().join(program);
         let copy = bin.join(program);
         fs::copy(&built, &copy)
@@ -111,24 +106,10 @@ fn parse(args: &[String]) -> Result<Args> {
     Ok(parsed)
 }
 
-/// The programs of the bundle that the workspace has.
-fn programs() -> Result<Vec<String>> {
-    let output = cargo()
-        .args(["metadata", "--no-deps", "--offline", "--format-version", "1"])
-        .output()
-        .context("starting cargo metadata")?;
-    let metadata: Value = serde_json::from_slice(&output.stdout).context("cargo metadata printed no JSON")?;
-    let targets = metadata["packages"].as_array().into_iter().flatten().flat_map(|p| p["targets"].as_array());
-    let is_optional = |t: &Value| t["name"] == OPTIONAL && t["kind"] == serde_json::json!(["bin"]);
-    let has_optional = targets.flatten().any(is_optional);
-    let optional = has_optional.then_some(OPTIONAL);
-    Ok(PROGRAMS.into_iter().chain(optional).map(str::to_owned).collect())
-}
-
-fn build(programs: &[String]) -> Result<()> {
+fn build() -> Result<()> {
     let mut command = cargo();
     command.args(["build", "--release", "--workspace"]);
-    for program in programs {
+    for program in PROGRAMS {
         command.args(["--bin", program]);
     }
     let status = command.status().context("starting cargo build")?;

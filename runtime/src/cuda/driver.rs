@@ -17,7 +17,7 @@ use crate::error::CudaError;
 const OLDEST: (u32, u32) = (12, 0);
 
 /// Every function that the runtime calls.
-const FUNCTIONS: [&str; 50] = [
+const FUNCTIONS: [&str; 51] = [
     "cuCtxSetCurrent",
     "cuDeviceGet",
     "cuDeviceGetAttribute",
@@ -60,6 +60,7 @@ const FUNCTIONS: [&str; 50] = [
     "cuModuleLoadData",
     "cuModuleUnload",
     "cuOccupancyMaxActiveBlocksPerMultiprocessor",
+    "cuOccupancyMaxActiveClusters",
     "cuPointerGetAttribute",
     "cuStreamBeginCapture_v2",
     "cuStreamCreate",

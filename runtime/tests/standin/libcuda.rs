@@ -250,6 +250,9 @@ calls! {
     fn cuOccupancyMaxActiveBlocksPerMultiprocessor(n: *mut c_int, _f: *mut c_void, _threads: c_int, _shared: usize) {
         unsafe { put(n, 1) }
     }
+    fn cuOccupancyMaxActiveClusters(n: *mut c_int, _function: *mut c_void, _config: *const c_void) {
+        unsafe { put(n, 1) }
+    }
     fn cuLaunchKernelEx(_config: *const c_void, function: *mut c_void, _params: *mut *mut c_void, _extra: *mut *mut c_void) {
         let name = unsafe { &*function.cast::<String>() };
         let mut state = state();

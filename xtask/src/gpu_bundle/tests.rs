@@ -46,6 +46,13 @@ old.append({"bucket": bucket, "schedule": {"BM": 99}})
 file.write_text(json.dumps({"kernel": args[1], "records": old}))
 "#;
 
+/// An `xtask` whose recorder writes vectors of nothing.
+const PRETENDING_RECORDER: &str = r#"#!/usr/bin/env python3
+import sys
+assert sys.argv[1:4] == ["probes", "record", "--out"], sys.argv
+open(sys.argv[4], "w").write("{}")
+"#;
+
 fn has_python() -> bool {
     let mut command = Command::new("python3");
     command.arg("--version").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
@@ -142,6 +149,7 @@ fn reports_have_their_form_and_a_lost_device_is_asked_again() {
     let scratch = Scratch::new("gpu-pretend");
     scratch.program("gpu_check", PRETENDING_CHECK);
     scratch.program("autotune", PRETENDING_TUNER);
+    scratch.program("xtask", PRETENDING_RECORDER);
     // Programs come compressed where the bundle has them so.
     let tuner = scratch.0.join("bin/autotune");
     let program =
@@ -153,7 +161,8 @@ fn reports_have_their_form_and_a_lost_device_is_asked_again() {
     let parts = &report["parts"];
     assert_eq!(parts["correctness"]["counts"]["right"], 2, "{report:#}\n{}", text(&output.stdout));
     assert_eq!(parts["correctness"]["ok"], true);
-    assert!(parts["probes"]["skipped"].is_string());
+    assert_eq!(parts["probes"]["ok"], true, "{report:#}");
+    assert!(scratch.json("probe-vectors.json").is_object());
     assert_eq!(parts["tune"]["failed"].as_array().map(Vec::len), Some(0), "{report:#}");
     let records = &scratch.json("tune.json")["records"]["pretended/matmul.json"]["records"];
     assert_eq!(records.as_array().map(Vec::len), Some(2));
