@@ -62,7 +62,7 @@ pub(super) const HOPPER: &[Mutant] = &[
         MATMUL_90,
         Class::Wait,
         "tensor stores are not waited for",
-        &[(first("cp.async.bulk.wait_group*"), Edit::Drop)],
+        &[(first("cp.async.bulk.wait_group*").every(), Edit::Drop)],
     ),
     mutant(
         MATMUL_90,
@@ -74,7 +74,7 @@ pub(super) const HOPPER: &[Mutant] = &[
         MATMUL_90,
         Class::Commit,
         "tensor stores are not committed",
-        &[(first("cp.async.bulk.commit_group"), Edit::Drop)],
+        &[(first("cp.async.bulk.commit_group").every(), Edit::Drop)],
     ),
     mutant(
         MATMUL_90,
@@ -236,7 +236,7 @@ pub(super) const HOPPER: &[Mutant] = &[
         ATTENTION_90,
         Class::Fence,
         "no wgmma.fence after the probabilities are written",
-        &[(first("wgmma.fence*").nth(1), Edit::Drop)],
+        &[(first("wgmma.fence*").last(), Edit::Drop)],
     ),
     mutant(
         ATTENTION_90,
@@ -279,12 +279,12 @@ pub(super) const HOPPER: &[Mutant] = &[
         ATTENTION_90,
         Class::Fragment,
         "operand a with two registers exchanged",
-        &[(WGMMA, Edit::SwapIn(1, 1, 2))],
+        &[(WGMMA.nth(8), Edit::SwapIn(1, 1, 2))],
     ),
     mutant(
         ATTENTION_90,
         Class::Fragment,
         "values read as if they were not transposed",
-        &[(WGMMA.nth(4), Edit::Set(6, "0"))],
+        &[(WGMMA.nth(8), Edit::Set(6, "0"))],
     ),
 ];
