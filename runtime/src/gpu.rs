@@ -14,6 +14,6 @@ pub mod facts;
 pub mod sim;
 pub(crate) mod sim_graph;
 pub mod sim_hook;
-mod sim_maps;
+pub mod sim_maps;
 pub(crate) mod sim_memory;
 pub mod variant;

@@ -8,10 +8,10 @@ use crate::cuda::packing::{EncodedMap, MapFailure};
 use crate::cuda::tensor_map::TensorMap;
 use crate::error::CudaError;
 
-/// The machine's form of a tensor map. Both sides number the driver's enumerations in the driver's order.
-pub(super) fn encode(view: &ViewArg, rule: &TensorMapRule) -> Result<EncodedMap, MapFailure> {
-    let map = TensorMap::of_view(view, rule).map_err(MapFailure::Broken)?;
-    let args = EncodeArgs {
+/// What the driver's call that encodes a tensor map takes, as the machine takes it.
+#[must_use]
+pub fn encode_args(map: &TensorMap) -> EncodeArgs<'_> {
+    EncodeArgs {
         map_address: 0,
         data_type: map.data_type as u32,
         rank: map.global_dim.len() as u32,
@@ -32,7 +32,13 @@ pub(super) fn encode(view: &ViewArg, rule: &TensorMapRule) -> Result<EncodedMap,
             OutOfBounds::Zero => 0,
             OutOfBounds::Nan => 1,
         },
-    };
+    }
+}
+
+/// The machine's form of a tensor map. Both sides number the driver's enumerations in the driver's order.
+pub(super) fn encode(view: &ViewArg, rule: &TensorMapRule) -> Result<EncodedMap, MapFailure> {
+    let map = TensorMap::of_view(view, rule).map_err(MapFailure::Broken)?;
+    let args = encode_args(&map);
     let encoded = SimMap::encode(&args).map_err(|e| {
         MapFailure::Driver(CudaError::Driver {
             call: "cuTensorMapEncodeTiled (simulated)",

@@ -1,9 +1,9 @@
 //! Probes in the machine.
 
 use anyhow::{Context, Result, bail};
-use tilewright_codegen::cuda::artifact::{L2Promotion, OutOfBounds};
 use tilewright_runtime::cuda::tensor_map::TensorMap;
-use tilewright_sim::{EncodeArgs, Launch, Machine, Options, Policy, Report};
+use tilewright_runtime::gpu::sim_maps::encode_args;
+use tilewright_sim::{Launch, Machine, Options, Policy, Report};
 
 use super::probe::{Arg, Probe};
 
@@ -64,27 +64,5 @@ pub(super) fn run(probe: &Probe, ptx: &str, policy: Policy, seed: u64) -> Result
 }
 
 fn encode(machine: &Machine, map: &TensorMap) -> Result<[u8; 128]> {
-    let args = EncodeArgs {
-        map_address: 0,
-        data_type: map.data_type as u32,
-        rank: map.global_dim.len() as u32,
-        global_address: map.global_address,
-        global_dim: &map.global_dim,
-        global_strides: &map.global_strides,
-        box_dim: &map.box_dim,
-        element_strides: &map.element_strides,
-        interleave: map.interleave as u32,
-        swizzle: map.swizzle as u32,
-        l2_promotion: match map.l2_promotion {
-            L2Promotion::None => 0,
-            L2Promotion::B64 => 1,
-            L2Promotion::B128 => 2,
-            L2Promotion::B256 => 3,
-        },
-        oob_fill: match map.oob_fill {
-            OutOfBounds::Zero => 0,
-            OutOfBounds::Nan => 1,
-        },
-    };
-    Ok(machine.encode_tensor_map(&args)?)
+    Ok(machine.encode_tensor_map(&encode_args(map))?)
 }
