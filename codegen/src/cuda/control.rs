@@ -89,7 +89,7 @@ impl Writer<'_> {
                 self.issue(std::slice::from_ref(kind));
             }
             StmtKind::WaitBarrier { barrier, slot, phase } => self.wait_barrier(*barrier, *slot, *phase),
-            StmtKind::ArriveBarrier { barrier, slot, by } => self.arrive_barrier(*barrier, *slot, *by),
+            StmtKind::ArriveBarrier { barrier, slot, by } => self.arrive_barrier(*barrier, *slot, *by, None),
             StmtKind::WaitStores { pending, complete } => {
                 let name = if *complete { "wait_stores_complete" } else { "wait_stores_read" };
                 self.text.line(format!("{name}<{pending}>();"));
@@ -179,6 +179,12 @@ impl Writer<'_> {
 
     fn branch(&mut self, cond: Var, then_block: &Block, else_block: &Block) {
         let cond = self.scalar(cond);
+        // An arrival alone: one branch decides who arrives and whether.
+        if let ([only], []) = (then_block.stmts.as_slice(), else_block.stmts.as_slice())
+            && let StmtKind::ArriveBarrier { barrier, slot, by } = &only.kind
+        {
+            return self.arrive_barrier(*barrier, *slot, *by, Some(&cond));
+        }
         if then_block.stmts.is_empty() && !else_block.stmts.is_empty() {
             self.text.open(format!("if (!{cond}) {{"));
             self.inner(else_block);

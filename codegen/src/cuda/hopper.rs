@@ -54,21 +54,21 @@ impl Writer<'_> {
         self.text.line(format!("{name}({at}, {phase});"));
     }
 
-    /// `arrive`.
-    pub(crate) fn arrive_barrier(&mut self, id: BarrierId, slot: Option<Var>, by: Arrive) {
+    /// `arrive`, where a condition that all threads of a warp agree on holds.
+    pub(crate) fn arrive_barrier(&mut self, id: BarrierId, slot: Option<Var>, by: Arrive, on: Option<&str>) {
         let at = self.barrier_at(id, slot);
-        match by {
-            Arrive::Thread => self.text.line(format!("mbarrier_arrive({at});")),
-            Arrive::Warp => {
-                // All lanes have read before the one arrives.
-                self.text.line("__syncwarp();");
-                self.text.line(format!("if (lane == 0) mbarrier_arrive({at});"));
-            }
-            Arrive::Cluster => {
-                self.text.line("__syncwarp();");
-                let n = self.func.cluster;
-                self.text.line(format!("if (lane < {n}) mbarrier_arrive_in_cluster({at}, lane);"));
-            }
+        let (who, call) = match by {
+            Arrive::Thread => (None, format!("mbarrier_arrive({at});")),
+            Arrive::Warp => (Some("lane == 0".to_owned()), format!("mbarrier_arrive({at});")),
+            Arrive::Cluster => (
+                Some(format!("lane < {}", self.func.cluster)),
+                format!("mbarrier_arrive_in_cluster({at}, lane);"),
+            ),
+        };
+        let conditions: Vec<&str> = on.into_iter().chain(who.as_deref()).collect();
+        match conditions.as_slice() {
+            [] => self.text.line(call),
+            some => self.text.line(format!("if ({}) {call}", some.join(" && "))),
         }
     }
 

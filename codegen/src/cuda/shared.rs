@@ -249,7 +249,7 @@ impl Writer<'_> {
             self.text.line(format!("const bool on_ = {};", fixed.join(" && ")));
         }
         if !in_step {
-            self.copy_column(copy, &view, "tid", per_row, per_chunk, size, !fixed.is_empty());
+            self.copy_column(copy, &view, "tid", [per_row, per_chunk], !fixed.is_empty());
         }
         self.text.line("#pragma unroll");
         self.text.open(format!("for (int i_ = 0; i_ < {}; ++i_) {{", total.div_ceil(threads)));
@@ -258,7 +258,7 @@ impl Writer<'_> {
             if !total.is_multiple_of(threads) {
                 self.text.line(format!("if (chunk_ >= {total}) break;"));
             }
-            self.copy_column(copy, &view, "chunk_", per_row, per_chunk, size, !fixed.is_empty());
+            self.copy_column(copy, &view, "chunk_", [per_row, per_chunk], !fixed.is_empty());
             format!("chunk_ / {per_row}")
         } else {
             let step = threads / per_row;
@@ -270,33 +270,24 @@ impl Writer<'_> {
         }
         let (row_axis, column_axis) = (usize::from(copy.row_axis), usize::from(copy.column_axis));
         let first_row = self.scalar(copy.offsets[row_axis]);
-        let from_row = sum(&[&first_row, "row_"]);
-        self.text.line(format!("const int from_ = {from_row};"));
-        self.text.line(format!(
-            "const int bytes_ = (unsigned)from_ < (unsigned){} ? width_ : 0;",
-            view.dims[row_axis]
-        ));
+        self.text.line(format!("const int from_ = {};", sum(&[&first_row, "row_"])));
         let offset = self.element_offset(&buffer, "row_", "column_");
         let source = sum(&[&view.step(row_axis, "from_"), &view.step(column_axis, "at_")]);
-        // Nothing is read when no byte is; the address stays inside the view then.
         self.text.line(format!(
-            "copy_async_{}(to_ + {offset}, bytes_ > 0 ? p_ + ({source}) : p_, bytes_);",
-            copy.bytes
+            "copy_async_{}(to_ + {offset}, p_ + ({source}), inside_ && (unsigned)from_ < (unsigned){});",
+            copy.bytes, view.dims[row_axis]
         ));
         self.text.close();
         self.text.close();
     }
 
-    /// Column of a chunk: `column_` in the buffer, `at_` in the view, and `width_`, the bytes in bounds.
-    #[allow(clippy::too_many_arguments, reason = "the geometry of one copy")]
+    /// Column of a chunk: `column_` in the buffer, `at_` in the view, and `inside_`, whether it is in bounds.
     fn copy_column(
         &mut self,
         copy: &Copy<'_>,
         view: &super::views::ViewText,
         chunk: &str,
-        per_row: u32,
-        per_chunk: u32,
-        size: u32,
+        [per_row, per_chunk]: [u32; 2],
         has_guard: bool,
     ) {
         let axis = usize::from(copy.column_axis);
@@ -304,10 +295,7 @@ impl Writer<'_> {
         self.text.line(format!("const int column_ = {chunk} % {per_row} * {per_chunk};"));
         self.text.line(format!("const int at_ = {};", sum(&[&first, "column_"])));
         let on = if has_guard { "on_ && " } else { "" };
-        let n = &view.dims[axis];
-        self.text.line(format!(
-            "const int width_ = {on}(unsigned)at_ < (unsigned){n} ? min({n} - at_, {per_chunk}) * {size} : 0;"
-        ));
+        self.text.line(format!("const bool inside_ = {on}(unsigned)at_ < (unsigned){};", view.dims[axis]));
     }
 }
 

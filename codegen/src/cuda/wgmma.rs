@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   descriptor: address >> 4 (14 bits) | leading offset >> 4 at 16 | stride offset >> 4 at 32 | swizzle mode at 62
+//!               └─ low word: of the first slot, made once; a slot or a step adds to it ─┘
 //!   K along a row:     stride offset = 8 rows; a step of K = 32 bytes on, then the next panel
 //!   K along the rows:  leading offset = one panel, stride offset = 8 rows; a step of K = 16 rows on
 //! ```
@@ -13,6 +14,7 @@ use std::fmt::Write as _;
 use super::closed::closed_form;
 use super::coords::{AxisBits, sum};
 use super::ctypes::short_name;
+use super::shared::scaled;
 use super::writer::Writer;
 use crate::gpu::{Buffer, MatrixOperand, Swizzle, Var, VarType};
 use crate::ir::DType;
@@ -40,6 +42,24 @@ struct Form {
     k_rows: [bool; 2],
     /// Register of each element of the accumulator, from the first.
     order: Vec<u32>,
+}
+
+/// A shared operand's descriptor.
+struct Descriptor {
+    /// The variable with its low word.
+    name: &'static str,
+    /// The function that puts the high word in front.
+    high: String,
+    /// What step `k_` adds.
+    step: String,
+    buffer: Buffer,
+}
+
+impl Descriptor {
+    /// The descriptor of what lies so many bytes on, at step `k_`.
+    fn at(&self, bytes: u32) -> String {
+        format!("{}({})", self.high, sum(&[self.name, &self.step, &(bytes / 16).to_string()]))
+    }
 }
 
 /// Whether the accumulators are integers.
@@ -218,9 +238,7 @@ impl Writer<'_> {
                 };
                 let function = self.wrapper(&form);
                 let left = match (&a, wgmma.a) {
-                    (Some((_, offset, buffer)), _) => {
-                        sum(&["a_", offset, &(line_offset(buffer, a_k_rows, row, size) / 16).to_string()])
-                    }
+                    (Some(a), _) => a.at(line_offset(&a.buffer, a_k_rows, row, size)),
                     (None, MatrixOperand::Registers(v)) => {
                         self.register_fragments(*v, row, steps, wgmma.dtype)
                     }
@@ -228,8 +246,7 @@ impl Writer<'_> {
                         panic!("a shared operand should have a descriptor")
                     }
                 };
-                let right =
-                    sum(&["b_", &b.1, &(line_offset(&b.2, *b_k_rows, column, size) / 16).to_string()]);
+                let right = b.at(line_offset(&b.buffer, *b_k_rows, column, size));
                 let to = super::global::plus(&name, &first.to_string());
                 self.text.line(format!("{function}({to}, {left}, {right}, {accumulate});"));
             }
@@ -238,19 +255,18 @@ impl Writer<'_> {
         self.text.close();
     }
 
-    /// Declares the descriptor of a shared operand; returns its name, what step `k_` adds to it, and the buffer.
+    /// Declares the low word of the descriptor of a shared operand under a name.
     fn descriptor(
         &mut self,
-        name: &str,
+        name: &'static str,
         operand: &MatrixOperand,
         group: &str,
         steps: u32,
         size: u32,
-    ) -> Option<(String, String, Buffer)> {
+    ) -> Option<Descriptor> {
         let MatrixOperand::Shared { buffer: id, slot, k_rows } = operand else { return None };
         let buffer = self.func.buffers[id.index()].clone();
         let (code, span) = mode(&buffer);
-        let base = self.slot_offset(*id, *slot);
         let panel = buffer.rows * buffer.pitch_bytes;
         let (leading, offsets): (u32, Vec<u32>) = if *k_rows {
             (panel, (0..steps).map(|k| k * 32 / size * buffer.pitch_bytes / 16).collect())
@@ -266,13 +282,16 @@ impl Writer<'_> {
         } else {
             format!("{group} * {}", buffer.pitch_bytes)
         };
-        let at = sum(&[&base, &of_group]);
-        self.text.line(format!(
-            "const unsigned long long {name} = matrix_descriptor<{leading}, {}, {code}>(shared_address(shared + {at}));",
-            8 * buffer.pitch_bytes
-        ));
-        let offset = closed_form(&offsets, "k_").unwrap_or_else(|| self.table(&offsets, "k_"));
-        Some((name.to_owned(), offset, buffer))
+        let start = self.buffer_name(*id);
+        let at = sum(&[&start, &of_group]);
+        let first = format!("matrix_start<{leading}>(shared_address(shared + {at}))");
+        let first = self.hoist("const unsigned", &format!("{start}_matrix"), &first);
+        let slot = slot.map_or_else(|| "0".to_owned(), |slot| self.scalar(slot));
+        let low = sum(&[&first, &scaled(&slot, buffer.slot_bytes() as usize / 16)]);
+        self.text.line(format!("const unsigned {name} = {low};"));
+        let step = closed_form(&offsets, "k_").unwrap_or_else(|| self.table(&offsets, "k_"));
+        let high = format!("matrix_descriptor<{}, {code}>", 8 * buffer.pitch_bytes);
+        Some(Descriptor { name, high, step, buffer })
     }
 
     /// Words of operand A in registers for the rows from `row` on and step `k_`.

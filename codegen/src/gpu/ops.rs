@@ -204,11 +204,12 @@ pub struct Warpgroup {
 /// Who arrives at an mbarrier.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Arrive {
-    /// One lane of each warp of the role.
+    /// One lane of each warp of the role, for what its lanes do as one: matrix products, complete for all lanes once waited for.
+    /// Lanes that read for themselves arrive as threads.
     Warp,
     /// Every thread of the role.
     Thread,
-    /// One lane of each warp of the role, at the same mbarrier of every block of the cluster.
+    /// As `Warp`, at the same mbarrier of every block of the cluster.
     Cluster,
 }
 
@@ -397,7 +398,7 @@ pub enum StmtKind {
         buffer: BufferId,
         /// Slot of its ring; none for the first.
         slot: Option<Var>,
-        /// Bytes of one copy: 4, 8 or 16.
+        /// Bytes of one copy: 4, 8 or 16, which lie in bounds together or not at all.
         bytes: u32,
         /// Bool scalar; when false everything is filled with zeros and nothing is read. None when always true.
         guard: Option<Var>,

@@ -3,17 +3,17 @@
 template <int SHIFT, int MASK>
 __device__ __forceinline__ int swizzled(int row, int byte) { return byte ^ (row >> SHIFT & MASK) << 4; }
 //@ copy_async_16
-// Copies `bytes` of 16 and fills the rest with zeros. PTX ISA, cp.async.
-__device__ __forceinline__ void copy_async_16(unsigned to, const void* from, int bytes) {
-  asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(bytes) : "memory");
+// Copies 16 bytes, or fills with zeros and does not read where `inside` is false. PTX ISA, cp.async.
+__device__ __forceinline__ void copy_async_16(unsigned to, const void* from, bool inside) {
+  asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(inside ? 16 : 0) : "memory");
 }
 //@ copy_async_8
-__device__ __forceinline__ void copy_async_8(unsigned to, const void* from, int bytes) {
-  asm volatile("cp.async.ca.shared.global [%0], [%1], 8, %2;" ::"r"(to), "l"(from), "r"(bytes) : "memory");
+__device__ __forceinline__ void copy_async_8(unsigned to, const void* from, bool inside) {
+  asm volatile("cp.async.ca.shared.global [%0], [%1], 8, %2;" ::"r"(to), "l"(from), "r"(inside ? 8 : 0) : "memory");
 }
 //@ copy_async_4
-__device__ __forceinline__ void copy_async_4(unsigned to, const void* from, int bytes) {
-  asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(to), "l"(from), "r"(bytes) : "memory");
+__device__ __forceinline__ void copy_async_4(unsigned to, const void* from, bool inside) {
+  asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(to), "l"(from), "r"(inside ? 4 : 0) : "memory");
 }
 //@ commit_copies
 __device__ __forceinline__ void commit_copies() { asm volatile("cp.async.commit_group;" ::: "memory"); }

@@ -5,12 +5,18 @@ __device__ __forceinline__ void release_registers() { asm volatile("setmaxnreg.d
 //@ claim_registers
 template <int N>
 __device__ __forceinline__ void claim_registers() { asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(N)); }
+//@ matrix_start
+// Low word of the descriptor of a tile in shared memory: where it begins, and the bytes between core matrices of a row. Taken from
+// lane 0, it is known to be the same in all lanes, and too dear to be computed again in a loop.
+template <unsigned LEADING>
+__device__ __forceinline__ unsigned matrix_start(unsigned address) {
+  return __shfl_sync(0xffffffffu, (address & 0x3ffff) >> 4 | (LEADING >> 4) << 16, 0);
+}
 //@ matrix_descriptor
-// A tile in shared memory as wgmma reads it: offsets between core matrices in bytes, and the code of the swizzle.
-template <unsigned LEADING, unsigned STRIDE, unsigned SWIZZLE>
-__device__ __forceinline__ unsigned long long matrix_descriptor(unsigned address) {
-  return (unsigned long long)((address & 0x3ffff) >> 4) | (unsigned long long)(LEADING >> 4) << 16 |
-         (unsigned long long)(STRIDE >> 4) << 32 | (unsigned long long)SWIZZLE << 62;
+// A tile in shared memory as wgmma reads it: the low word, the bytes between core matrices of a column, and the code of the swizzle.
+template <unsigned STRIDE, unsigned SWIZZLE>
+__device__ __forceinline__ unsigned long long matrix_descriptor(unsigned low) {
+  return low | (unsigned long long)(STRIDE >> 4) << 32 | (unsigned long long)SWIZZLE << 62;
 }
 //@ wgmma_fence
 // Registers written so far become visible to the matrix unit. PTX ISA, wgmma.
