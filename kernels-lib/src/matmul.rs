@@ -63,13 +63,24 @@ pub(crate) const fn fits_block(
         && staged_bytes + result_bytes + 1024 <= 227 << 10
 }
 
-/// Whether knobs suit the number of rows: few rows are for matrix instructions, which then stream the weights, eight tiles ahead at most
-/// and a program per block.
-const fn fits_rows(rows: i64, stages: i64, operand_bytes: [i64; 2], [persistent, cluster]: [i64; 2]) -> bool {
+/// Whether knobs suit a number of rows, walked along K in steps of `step`: few rows are for matrix instructions, which then stream the
+/// weights, eight tiles ahead at most and a program per block.
+const fn fits_rows(
+    rows: i64,
+    [step, stages]: [i64; 2],
+    operand_bytes: [i64; 2],
+    [persistent, cluster]: [i64; 2],
+) -> bool {
     if rows >= 64 {
         return stages <= 5;
     }
-    matches!(operand_bytes, [2, 2]) && persistent == 0 && cluster == 1
+    matches!(operand_bytes, [2, 2]) && persistent == 0 && cluster == 1 && step >= 64 && stages >= 3
+}
+
+/// Whether persistent blocks have enough on its way to them: a ring of three tiles at least, each of whole 128-byte rows. Shorter
+/// steps are for GPUs without tensor copies, where blocks are not persistent.
+pub(crate) const fn fits_ring([step, stages]: [i64; 2], persistent: i64) -> bool {
+    persistent == 0 || (step >= 64 && stages >= 3)
 }
 
 /// Adds the product of one K step to an accumulator.
@@ -105,7 +116,9 @@ where
         space(BM: [16, 32, 48, 64, 128], BN: [64, 128, 256], BK: [32, 64], group: [4, 8]),
         knobs(warps: [4, 8], stages: [2, 3, 4, 5, 8], persistent: [0, 1], cluster: [1, 2]),
         default(BM = 128, BN = 128, BK = 64, group = 8, warps = 8, stages = 3, persistent = 1, cluster = 1),
-        legal = |s| fits_rows(BM, stages, [bytes::<T>(), bytes::<W>()], [persistent, cluster]) && fits_block(
+        legal = |s| fits_rows(BM, [BK, stages], [bytes::<T>(), bytes::<W>()], [persistent, cluster])
+            && fits_ring([BK, stages], persistent)
+            && fits_block(
             BM * BN,
             warps,
             stages * BK * (BM * bytes::<T>() + BN * bytes::<W>()),
@@ -149,7 +162,7 @@ pub fn matmul<T: Float + DotInput<Acc = f32>, W: Float + DotInput<Acc = f32>, BM
         space(BM: [64, 128], BN: [32, 64, 128], BK: [32, 64], group: [4, 8]),
         knobs(warps: [4, 8], stages: [2, 3, 4], persistent: [0, 1], cluster: [1, 2]),
         default(BM = 128, BN = 64, BK = 64, group = 8, warps = 8, stages = 3, persistent = 1, cluster = 1),
-        legal = |s| fits_block(
+        legal = |s| fits_ring([BK, stages], persistent) && fits_block(
             2 * BM * BN,
             warps,
             stages * BK * (BM * bytes::<T>() + 2 * BN * bytes::<W>()),

@@ -33,15 +33,15 @@ const DEFAULT_SPLITS: usize = 4;
     legal = |s| 4 * (BM * BN + BK * BN + BM * BK) <= 4 << 20,
     gpu(
         space(BM: [64, 128], BN: [64, 128], BK: [32, 64], group: [4]),
-        knobs(warps: [4, 8], stages: [2, 3, 4, 5], persistent: [0, 1], split_k: [1, 2, 4, 8, 16]),
-        default(BM = 64, BN = 128, BK = 64, group = 4, warps = 4, stages = 4, persistent = 0, split_k = 4),
+        knobs(warps: [4, 8], stages: [2, 3, 4, 5], split_k: [1, 2, 4, 8, 16]),
+        default(BM = 64, BN = 128, BK = 64, group = 4, warps = 4, stages = 4, split_k = 4),
         legal = |s| fits_block(
             BM * BN,
             warps,
             stages * BK * (BM * bytes::<T>() + BN * bytes::<W>()),
             [BM, BN],
             [bytes::<T>(), bytes::<W>()],
-            [persistent, 1]
+            [0, 1]
         ),
     ),
     types(T: [f32], W: [f32, bf16]),

@@ -23,7 +23,9 @@ mod table;
 mod tests;
 
 use compile::{Outcome, compile};
-use jobs::{Job, Selection};
+use jobs::Job;
+
+use crate::points::Selection;
 
 /// The architectures of the report where none is named.
 const ARCHES: [Arch; 5] = [Arch::Sm80, Arch::Sm86, Arch::Sm89, Arch::Sm90a, Arch::Sm120];

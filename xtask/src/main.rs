@@ -9,6 +9,7 @@ mod cuda_report;
 mod gpu_bundle;
 mod mutants;
 mod nvrtc;
+mod points;
 mod probes;
 mod ptx;
 mod sass_compare;

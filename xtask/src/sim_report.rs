@@ -1,8 +1,10 @@
 //! `cargo xtask sim-report`: every kernel under every schedule that it declares for GPUs, on the simulated GPU, compared with f64.
 //!
-//! A kernel runs on a small awkward problem and on the same with aligned extents, which take tensor copies and wide accesses;
-//! each run three times over, finishing asynchronous operations at once, as late as a wait allows, and at random, under three
-//! seeds of the order of warps, with the detection of races on. The default schedule runs on every test problem.
+//! A configuration runs on a small problem whose extents are aligned, which takes tensor copies and wide accesses, finishing
+//! asynchronous operations at once, as late as a wait allows, and at random, each under three seeds of the order of warps; and on the
+//! same problem with awkward extents, once for each of the three. Races are looked for in all of these. The default schedule runs on
+//! every test problem, each time all nine ways. Code without asynchronous operations needs no policies, and a configuration whose
+//! code is that of another is run once.
 //!
 //! A configuration that our own lowering refuses because its tiles need more shared memory than this architecture has is no
 //! point of that architecture's space: it is counted as too large. A default is never too large.
@@ -22,8 +24,10 @@ mod runs;
 #[cfg(test)]
 mod tests;
 
-use jobs::{Job, Selection, jobs};
-use runs::{Outcome, Tally, simulate};
+use jobs::{Job, jobs};
+use runs::{Known, Outcome, Tally, simulate};
+
+use crate::points::Selection;
 
 /// The architectures of the report where none is named: one before tensor copies, one with them.
 const ARCHES: [Arch; 2] = [Arch::Sm80, Arch::Sm90a];
@@ -58,7 +62,11 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
     let n_too_large = tallies.iter().filter(|tally| tally.is_too_large).count();
     let n_matching = runs().filter(|run| matches!(run.outcome, Outcome::Matches { .. })).count();
     let n_findings: usize = runs().map(|run| run.outcome.findings()).sum();
-    println!("{} configurations, {n_too_large} too large for their architecture", tallies.len());
+    let n_known = tallies.iter().filter(|tally| tally.is_known).count();
+    println!(
+        "{} configurations, {n_too_large} too large for their architecture, {n_known} of the code of another and run once",
+        tallies.len()
+    );
     println!("{n_matching} of {} match, {n_findings} findings", runs().count());
     if n_matching == 0 || n_matching < runs().count() {
         bail!("{} runs do not match", runs().count() - n_matching);
@@ -102,10 +110,10 @@ fn parse(args: &[String]) -> Result<Args> {
 
 /// Simulates everything on all cores; in the order given, whichever thread was first.
 fn simulate_all(jobs: &[Job]) -> Result<Vec<Tally>> {
-    let (next, done) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    let (next, done, known) = (AtomicUsize::new(0), Mutex::new(Vec::new()), Known::default());
     let work = || {
         while let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let tally = simulate(job, Race::On);
+            let tally = simulate(job, Race::On, &known);
             let mut done = done.lock().expect("no thread should panic with the lock held");
             done.push((job.index, tally));
             if done.len() % 20 == 0 {

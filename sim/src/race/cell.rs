@@ -19,6 +19,8 @@ pub(super) struct Cell {
     pub(super) is_async: bool,
     pub(super) is_atomic: bool,
     n_reads: u8,
+    /// Reads to come before those that are kept are searched again for some that need not be.
+    patience: u8,
     inline: [(Epoch, u32); INLINE],
     more: Vec<(Epoch, u32)>,
 }
@@ -28,7 +30,7 @@ impl Cell {
         self.inline[..self.n_reads as usize].iter().chain(&self.more).copied()
     }
 
-    /// Remembers an access; reads that happened before a new one by the same lights need not be kept.
+    /// Remembers an access; reads that happened before a new one by the same lights need not be kept where there are many.
     pub(super) fn record(
         &mut self,
         what: Use,
@@ -43,28 +45,36 @@ impl Cell {
         if what != Use::Read {
             (self.write, self.write_pc) = (epoch, pc);
             (self.is_async, self.is_atomic) = (is_async, what == Use::Atomic);
-            self.n_reads = 0;
+            (self.n_reads, self.patience) = (0, 0);
             self.more.clear();
             return;
         }
         let is_same = |e: Epoch| (e.unit, e.actor) == (epoch.unit, epoch.actor);
-        for i in 0..self.n_reads as usize {
-            let old = self.inline[i].0;
-            if is_same(old) || is_before(old) {
-                self.inline[i] = (epoch, pc);
+        let n = self.n_reads as usize;
+        if let Some(own) = self.inline[..n].iter_mut().chain(&mut self.more).find(|r| is_same(r.0)) {
+            *own = (epoch, pc);
+        } else if n < INLINE {
+            self.inline[n] = (epoch, pc);
+            self.n_reads += 1;
+        } else if self.more.len() < MOST {
+            self.more.push((epoch, pc));
+        } else {
+            self.make_room(epoch, is_before);
+            self.more.push((epoch, pc));
+        }
+    }
+
+    /// Forgets reads that need not be kept; where all need to be, one of them, and looks again only after as many reads.
+    fn make_room(&mut self, epoch: Epoch, is_before: impl Fn(Epoch) -> bool) {
+        if self.patience == 0 {
+            self.more.retain(|r| !is_before(r.0));
+            if self.more.len() < MOST {
                 return;
             }
+            self.patience = MOST as u8;
         }
-        if (self.n_reads as usize) < INLINE {
-            self.inline[self.n_reads as usize] = (epoch, pc);
-            self.n_reads += 1;
-            return;
-        }
-        match self.more.iter().position(|r| is_same(r.0) || is_before(r.0)) {
-            Some(at) => self.more[at] = (epoch, pc),
-            None if self.more.len() >= MOST => self.more[(epoch.clock as usize) % MOST] = (epoch, pc),
-            None => self.more.push((epoch, pc)),
-        }
+        self.patience -= 1;
+        self.more.swap_remove(epoch.clock as usize % MOST);
     }
 }
 

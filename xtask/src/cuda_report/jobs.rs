@@ -6,26 +6,19 @@
 use std::collections::BTreeSet;
 
 use anyhow::{Result, anyhow, bail};
-use tilewright_codegen::kernel::{Kernel, TESTED_POINTS};
-use tilewright_codegen::schedule::{Schedule, TargetKind};
+use tilewright_codegen::kernel::Kernel;
+use tilewright_codegen::schedule::Schedule;
 use tilewright_codegen::target::Arch;
 use tilewright_kernels::cases::CaseParams;
 use tilewright_kernels::registry::{self, Entry};
+
+use crate::points::{Selection, distinct_code};
 
 /// Extents that may show in a kernel's code.
 const FIXED: [&str; 8] = ["length", "group", "head_size", "heads", "q_heads", "kv_heads", "pairs", "splits"];
 
 /// What other extents are cut down to.
 const SMALL: usize = 32;
-
-/// Which configurations of each kernel.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Selection {
-    /// All that are declared.
-    Every,
-    /// The default and this many others.
-    Sample(usize),
-}
 
 /// One compilation.
 pub(super) struct Job {
@@ -55,8 +48,8 @@ pub(super) fn jobs(arches: &[Arch], kernels: &BTreeSet<String>, selection: Selec
                 let case = entry.case(&params).map_err(|e| anyhow!("{} {dtype}: {e}", entry.name))?;
                 let kernel = case.kernel();
                 let default = &kernel.gpu.default;
-                for schedule in schedules(kernel, &params, selection) {
-                    for &arch in arches {
+                for &arch in arches {
+                    for schedule in schedules(kernel, arch, &params, selection) {
                         all.push(Job {
                             index: all.len(),
                             kernel: kernel.clone(),
@@ -108,19 +101,10 @@ fn is_fixed(entry: &Entry, extent: &str) -> bool {
 }
 
 /// The schedules of a problem. Options other than the default are compiled at the default schedule: they change a few
-/// instructions, not what fits. So is the order of programs, which is no part of the layout of a tile.
-fn schedules(kernel: &Kernel, params: &CaseParams, selection: Selection) -> Vec<Schedule> {
-    let default = kernel.gpu.default.clone();
-    if !params.options.is_empty() {
-        return vec![default];
-    }
-    let limit = match selection {
-        Selection::Every => TESTED_POINTS * 100,
-        Selection::Sample(n) => n,
-    };
-    let mut all = kernel.configurations_for(TargetKind::Gpu, limit);
-    all.retain(|s| s.get("group") == default.get("group"));
-    all
+/// instructions, not what fits.
+fn schedules(kernel: &Kernel, arch: Arch, params: &CaseParams, selection: Selection) -> Vec<Schedule> {
+    let others = if params.options.is_empty() { selection } else { Selection::Sample(0) };
+    distinct_code(kernel, arch, others)
 }
 
 fn label(entry: &Entry, params: &CaseParams) -> String {

@@ -7,8 +7,9 @@ use std::path::Path;
 use tilewright_codegen::target::Arch;
 use tilewright_runtime::cuda::nvrtc::Nvrtc;
 
-use super::jobs::{Selection, jobs};
+use super::jobs::jobs;
 use super::{Progress, compile_all, table};
+use crate::points::Selection;
 
 #[test]
 fn defaults_compile_to_the_reviewed_table() {

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use tilewright_codegen::target::Arch;
 
-use super::jobs::{Selection, aligned, jobs};
+use super::jobs::{aligned, jobs};
+use crate::points::Selection;
 use super::parse;
 use super::runs::findings;
 
