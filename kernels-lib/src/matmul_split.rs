@@ -41,7 +41,8 @@ const DEFAULT_SPLITS: usize = 4;
             stages * BK * (BM * bytes::<T>() + BN * bytes::<W>()),
             [BM, BN],
             [bytes::<T>(), bytes::<W>()],
-            [persistent, 1]
+            [persistent, 1],
+            Epilogue::NONE
         ),
     ),
     types(T: [f32], W: [f32, bf16]),

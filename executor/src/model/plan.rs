@@ -78,7 +78,9 @@ impl Plan {
             None => Lookup::Default(Reason::UnknownDevice),
         };
         let found = lookup.schedule().map(|free| complete(&kernel, self.kind, free));
-        let found = found.filter(tuning.knobs.legal).filter(|schedule| match ask.divides {
+        let found = found.filter(|schedule| tuning.knobs.legal.allows(schedule)).filter(|schedule| match ask
+            .divides
+        {
             Some((knob, whole)) => schedule
                 .get(knob)
                 .and_then(|v| usize::try_from(v).ok())
