@@ -59,14 +59,19 @@ pub(crate) const fn fits_block(
     }
     let result_bytes = 2 * rows * if columns < 128 { columns } else { 128 };
     persistent >= cluster - 1
-        && accumulators >= 16 * threads
+        && accumulators >= if rows < 64 { 8 } else { 16 } * threads
         && accumulators <= epilogue.accumulators_per_thread() * threads
         && staged_bytes + result_bytes + epilogue.shared_bytes([rows, columns]) + 1024 <= 227 << 10
 }
 
 /// Whether knobs suit the number of rows: few rows are for matrix instructions, which then stream the weights, eight tiles ahead at most
 /// and a program per block.
-const fn fits_rows(rows: i64, stages: i64, operand_bytes: [i64; 2], [persistent, cluster]: [i64; 2]) -> bool {
+pub(crate) const fn fits_rows(
+    rows: i64,
+    stages: i64,
+    operand_bytes: [i64; 2],
+    [persistent, cluster]: [i64; 2],
+) -> bool {
     if rows >= 64 {
         return stages <= 5;
     }
