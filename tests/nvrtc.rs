@@ -48,6 +48,9 @@ const AMPERE: &[&str] = &["LDGSTS", "LDSM", "HMMA"];
 
 const WIDE: &[&str] = &["LDG.E.128", "STG.E.128"];
 
+/// Keys and values through a ring of copies 16 bytes wide to matrix instructions.
+const DECODE: &[&str] = &["LDGSTS.E.BYPASS.LTC128B.128", "LDSM", "HMMA"];
+
 const MATRIX: &[Expected] = &[
     // Two warpgroups multiply, a third copies and gives registers up to them; the result leaves by a tensor copy.
     expected(Arch::Sm90a, "matmul", "bf16", PRODUCT, &["HGMMA", "UTMALDG", "UTMASTG", "USETMAXREG"]),
@@ -59,6 +62,11 @@ const MATRIX: &[Expected] = &[
     expected(Arch::Sm80, "matmul", "f16", PRODUCT, AMPERE),
     expected(Arch::Sm80, "matmul_gated", "bf16", PRODUCT, AMPERE),
     expected(Arch::Sm80, "attention", "bf16", &[256, 256, 2, 2, 128], AMPERE),
+    // All query heads of a key/value head in one program, which reads keys and values once.
+    expected(Arch::Sm90a, "attention_decode", "bf16", &[1, 4096, 8, 4, 128, 16], DECODE),
+    expected(Arch::Sm90a, "attention_decode", "f16", &[4, 4096, 8, 8, 128, 1], DECODE),
+    expected(Arch::Sm80, "attention_decode", "bf16", &[1, 4096, 8, 4, 128, 16], DECODE),
+    expected(Arch::Sm80, "attention_decode", "bf16", &[4, 4096, 8, 1, 64, 1], DECODE),
 ];
 
 const MEMORY: &[Expected] = &[
@@ -73,6 +81,8 @@ const MEMORY: &[Expected] = &[
     // A result is one number per column of weights: only reads are many.
     expected(Arch::Sm90a, "matvec", "bf16", &[1, 512, 1024], &["LDG.E.128"]),
     expected(Arch::Sm80, "matvec", "f32", &[1, 512, 1024], &["LDG.E.128"]),
+    expected(Arch::Sm90a, "attention_decode", "f32", &[1, 4096, 8, 4, 128, 16], &["LDG.E.128"]),
+    expected(Arch::Sm80, "attention_decode", "f32_bf16", &[1, 4096, 8, 4, 128, 16], &["LDG.E.128"]),
 ];
 
 /// Points that only products of many tiles are worth, on sm_90a; see `LADDER` of `tests/sim.rs`.

@@ -120,6 +120,20 @@ const FEW_ROWS: &[FewRows] = &[
     ("matmul_gated", "bf16", [40, 136, 128], &[], &[("BM", 64), ("BN", 128), ("warps", 8)]),
 ];
 
+/// Decode attention by matrix instructions in one warp: groups that fill a part of 16 rows, all of them and more, splits that are
+/// empty, pages as small as a block, head sizes of an odd number of spans; and by warps that stream: element type, shape, mask,
+/// page, and what of the schedule is not default.
+type Decode = (&'static str, [usize; 6], &'static str, &'static str, &'static [(&'static str, i64)]);
+const DECODE: &[Decode] = &[
+    ("bf16", [2, 300, 2, 4, 128, 3], "causal", "128", &[]),
+    ("f16", [1, 200, 1, 8, 64, 9], "causal", "128", &[("stages", 2), ("BN", 16)]),
+    ("bf16", [1, 260, 1, 16, 96, 2], "window", "128", &[("stages", 4)]),
+    ("bf16", [2, 77, 1, 20, 64, 1], "causal", "16", &[]),
+    ("f16", [3, 130, 1, 1, 48, 2], "window", "128", &[("BN", 64)]),
+    ("bf16", [1, 150, 1, 5, 256, 2], "causal", "128", &[]),
+    ("bf16", [2, 300, 1, 4, 128, 3], "causal", "128", &[("warps", 4)]),
+];
+
 /// Declared configurations that are tried of a kernel and element type, beside the default.
 const OTHERS: usize = 2;
 
@@ -329,6 +343,33 @@ fn products_of_few_rows_match_transposed() {
             let race = if policy == Policy::Random { Race::On } else { Race::Off };
             let options = Options { policy, race, ..options(number) };
             checks.check(&format!("{name} {dtype} {shape:?}"), &mut *case, &schedule, Arch::Sm90a, &options);
+        }
+    }
+    checks.finish();
+}
+
+#[test]
+fn decode_attention_matches_in_one_warp_and_in_several() {
+    if !has_nvrtc("decode_attention_matches_in_one_warp_and_in_several") || !is_wanted("attention_decode") {
+        return;
+    }
+    let mut checks = Checks::new();
+    let entry = registry::find("attention_decode").expect("attention_decode should be registered");
+    for (number, (dtype, shape, mask, page, knobs)) in DECODE.iter().enumerate() {
+        let params = CaseParams::new(dtype, shape).with_option("mask", mask).with_option("page", page);
+        let mut case = made(entry, &params);
+        let default = case.kernel().gpu.default.clone();
+        let schedule = knobs.iter().fold(default, |s, (knob, value)| s.with(knob, *value));
+        assert!(case.kernel().gpu.knobs.contains(&schedule), "\"{schedule}\" should be a declared point");
+        for (arch, policy) in ARCHES.into_iter().flat_map(|arch| POLICIES.map(|policy| (arch, policy))) {
+            let options = Options { policy, race: Race::On, ..options(number) };
+            checks.check(
+                &format!("attention_decode {dtype} {shape:?}"),
+                &mut *case,
+                &schedule,
+                arch,
+                &options,
+            );
         }
     }
     checks.finish();

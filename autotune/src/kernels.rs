@@ -233,7 +233,7 @@ impl Problem for Opened {
         let schedule = complete(&self.kernel, self.kind, schedule);
         let Some(stream) = self.stream.device().cuda_stream() else { return };
         // Without the disk cache there is nowhere to leave the code.
-        if !(self.tuning.knobs.legal)(&schedule) || DiskCache::from_env().is_none() {
+        if !self.tuning.knobs.legal.allows(&schedule) || DiskCache::from_env().is_none() {
             return;
         }
         let arch = stream.context().arch();
@@ -249,7 +249,7 @@ impl Problem for Opened {
 
     fn prepare<'a>(&'a self, schedule: &Schedule) -> Result<Box<dyn Candidate + 'a>, Invalid> {
         let schedule = complete(&self.kernel, self.kind, schedule);
-        if !(self.tuning.knobs.legal)(&schedule) {
+        if !self.tuning.knobs.legal.allows(&schedule) {
             return Err(Invalid::Specialise("not a legal point at this shape".to_owned()));
         }
         if let Some(ahead) = self.ahead.get() {

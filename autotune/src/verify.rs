@@ -184,7 +184,7 @@ fn schedules(args: &Verify, case: &dyn Case, device: &Device) -> Result<Vec<Sche
         }
         schedule = schedule.with(name, value);
     }
-    if !(tuning.knobs.legal)(&schedule) {
+    if !tuning.knobs.legal.allows(&schedule) {
         bail!("the rule of kernel `{}` refuses \"{schedule}\"", kernel.name);
     }
     Ok(vec![schedule])

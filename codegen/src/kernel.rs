@@ -318,7 +318,7 @@ pub fn specialise_all(kernels: &[Kernel]) {
     for kernel in kernels {
         for kind in [TargetKind::Cpu, TargetKind::Gpu] {
             let Tuning { knobs, default, .. } = kernel.tuning(kind);
-            if !(knobs.legal)(&default) {
+            if !knobs.legal.allows(&default) {
                 failures
                     .push(format!("{}: the default \"{default}\" for {kind:?} is not legal", kernel.name));
             }

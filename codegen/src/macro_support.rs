@@ -14,5 +14,5 @@ pub use crate::kernel::{
     Kernel, KernelParam, KeyHasher, Launch, LaunchOn, LetName, Source, hash_comptime, launch_key,
     specialise_all, tunable,
 };
-pub use crate::schedule::{Knob, Schedule, Space, Tuning};
+pub use crate::schedule::{Knob, Rule, Schedule, Space, Tuning};
 pub use crate::tensor::{TensorMut, TensorRef, scalar_arg};

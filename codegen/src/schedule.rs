@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 /// A choice for every knob of a kernel, ordered by name.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default, PartialOrd, Ord)]
@@ -55,19 +56,44 @@ pub struct Knob {
     pub values: Vec<i64>,
 }
 
+/// Which points of a grid exist, as the kernel's author declares it. A rule may hold what else it depends on: a kernel's comptime
+/// values, say.
+#[derive(Clone)]
+pub struct Rule(Arc<dyn Fn(&Schedule) -> bool + Send + Sync>);
+
+impl Rule {
+    /// A rule that allows what `legal` is true of.
+    #[must_use]
+    pub fn new(legal: impl Fn(&Schedule) -> bool + Send + Sync + 'static) -> Self {
+        Self(Arc::new(legal))
+    }
+
+    /// Whether a point exists.
+    #[must_use]
+    pub fn allows(&self, schedule: &Schedule) -> bool {
+        (self.0)(schedule)
+    }
+}
+
+impl Default for Rule {
+    fn default() -> Self {
+        Self::new(|_| true)
+    }
+}
+
+impl fmt::Debug for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Rule")
+    }
+}
+
 /// The declared search space of a kernel: the legal points of a grid.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Space {
     /// The axes of the grid, in declaration order.
     pub knobs: Vec<Knob>,
-    /// Whether a point is legal; the kernel's author declares it.
-    pub legal: fn(&Schedule) -> bool,
-}
-
-impl Default for Space {
-    fn default() -> Self {
-        Self { knobs: Vec::new(), legal: |_| true }
-    }
+    /// Which of its points are legal.
+    pub legal: Rule,
 }
 
 impl Space {
@@ -82,7 +108,7 @@ impl Space {
     pub fn contains(&self, schedule: &Schedule) -> bool {
         schedule.knobs.len() == self.knobs.len()
             && self.knobs.iter().all(|k| schedule.get(k.name).is_some_and(|v| k.values.contains(&v)))
-            && (self.legal)(schedule)
+            && self.legal.allows(schedule)
     }
 
     /// Point `index` of the grid, the last knob running fastest; `None` when the point is not legal.
@@ -98,7 +124,7 @@ impl Space {
             schedule.knobs.insert(knob.name.to_owned(), knob.values[rest % knob.values.len()]);
             rest /= knob.values.len();
         }
-        (self.legal)(&schedule).then_some(schedule)
+        self.legal.allows(&schedule).then_some(schedule)
     }
 
     /// The legal point with the fewest values other than those of `wanted`, the first in grid order of several; `None` when
@@ -147,7 +173,7 @@ impl Tuning {
 
     /// Makes the default legal again: by the nearest legal point where there is one.
     pub fn settle(&mut self) {
-        if !(self.knobs.legal)(&self.default)
+        if !self.knobs.legal.allows(&self.default)
             && let Some(nearest) = self.knobs.nearest(&self.default)
         {
             self.default.knobs.extend(nearest.knobs);
@@ -162,7 +188,7 @@ mod tests {
     #[test]
     fn points_are_the_legal_part_of_the_grid() {
         let knobs = vec![Knob { name: "a", values: vec![1, 2, 4] }, Knob { name: "b", values: vec![3, 5] }];
-        let space = Space { knobs, legal: |s| s.get("a") != Some(2) };
+        let space = Space { knobs, legal: Rule::new(|s| s.get("a") != Some(2)) };
         let points: Vec<String> = space.points().map(|p| p.to_string()).collect();
         assert_eq!(points, ["a=1 b=3", "a=1 b=5", "a=4 b=3", "a=4 b=5"]);
         assert!(space.points().all(|p| space.contains(&p)));
@@ -172,7 +198,10 @@ mod tests {
         let near = |a, b| space.nearest(&Schedule::new(&[("a", a), ("b", b)])).map(|p| p.to_string());
         assert_eq!(near(4, 5).as_deref(), Some("a=4 b=5"), "legal itself");
         assert_eq!(near(2, 5).as_deref(), Some("a=1 b=5"), "one change, the first of two");
-        assert_eq!(Space { legal: |_| false, ..space.clone() }.nearest(&Schedule::default()), None);
+        assert_eq!(
+            Space { legal: Rule::new(|_| false), ..space.clone() }.nearest(&Schedule::default()),
+            None
+        );
         let huge = Space { knobs: vec![Knob { name: "a", values: vec![0; 1 << 20] }; 5], ..Space::default() };
         assert_eq!(huge.grid_len(), usize::MAX);
     }

@@ -7,7 +7,7 @@ use tilewright_codegen::ir::StmtKind;
 use tilewright_codegen::kernel::{Launch, ParamKind};
 use tilewright_codegen::launch::Arg;
 use tilewright_codegen::prelude::*;
-use tilewright_codegen::schedule::TargetKind;
+use tilewright_codegen::schedule::{TargetKind, Tuning};
 
 /// `y = x w scale`, or with `w` transposed.
 #[kernel(
@@ -122,6 +122,31 @@ fn two_targets<BM: Dim, BN: Dim>(x: View<f32, 2>, y: ViewMut<f32, 2>, unroll: i3
     for i in 0..unroll {
         y.store([i, 0], x.load::<(BM, BN)>([i, 0]));
     }
+}
+
+#[kernel(
+    space(BM: [16, 32, 64]),
+    default(BM = 64),
+    legal = |s| mode == Mode::Max || BM > 16,
+    gpu(legal = |s| mode != Mode::Max || BM < 64),
+    comptime(mode: [Mode::Sum, Mode::Max])
+)]
+fn ruled_by_a_value<BM: Dim>(x: View<f32, 1>, y: ViewMut<f32, 1>, mode: Mode) {
+    let tile = x.load::<(BM,)>([0]);
+    y.store([0], if mode == Mode::Max { maximum(tile, tile) } else { tile });
+}
+
+#[test]
+fn a_rule_sees_comptime_values() {
+    let points = |kernel: &Kernel, kind| {
+        let Tuning { knobs, default, .. } = kernel.tuning(kind);
+        (knobs.points().filter_map(|s| s.get("BM")).collect::<Vec<_>>(), default.get("BM"))
+    };
+    let [sum, max] = [Mode::Sum, Mode::Max].map(ruled_by_a_value::kernel);
+    assert_eq!(points(&sum, TargetKind::Cpu), (vec![32, 64], Some(64)));
+    assert_eq!(points(&max, TargetKind::Cpu), (vec![16, 32, 64], Some(64)));
+    assert_eq!(points(&sum, TargetKind::Gpu), (vec![16, 32, 64], Some(64)));
+    assert_eq!(points(&max, TargetKind::Gpu), (vec![16, 32], Some(16)), "the nearest legal point");
 }
 
 #[test]

@@ -260,9 +260,9 @@ fn expand_facts(Facts { contiguous, divisible }: Facts) -> TokenStream {
     quote!(__tw::ViewFacts { contiguous: #contiguous, divisible: #divisible })
 }
 
-/// The legality function, in which the names of knobs stand for their values.
+/// The rule on points, in which the names of knobs stand for their values and those of comptime parameters for theirs.
 fn expand_legal(kernel: &Kernel, tuning: &Tuning) -> TokenStream {
-    let Some(legal) = &tuning.legal else { return quote!(|_| true) };
+    let Some(legal) = &tuning.legal else { return quote!(__tw::Rule::default()) };
     let schedule = Ident::new("schedule", Span::mixed_site());
     let knobs: Vec<String> = kernel
         .dims()
@@ -277,13 +277,21 @@ fn expand_legal(kernel: &Kernel, tuning: &Tuning) -> TokenStream {
         knobs.contains(&knob).then(|| quote_spanned!(name.span()=> #schedule.get(#knob).unwrap_or(0)))
     });
     let pattern = &legal.inputs;
-    quote! {
-        |#schedule: &__tw::Schedule| -> bool {
+    let comptime = kernel.comptime().map(|p| {
+        let name = &p.name;
+        quote! {
+            #[allow(unused_variables, reason = "a rule need not look at it")]
+            let #name = ::core::clone::Clone::clone(&#name);
+        }
+    });
+    quote! {{
+        #(#comptime)*
+        __tw::Rule::new(move |#schedule: &__tw::Schedule| -> bool {
             #[allow(unused_variables, reason = "knobs may be used by name alone")]
             let #pattern = #schedule;
             #body
-        }
-    }
+        })
+    }}
 }
 
 /// The default of every knob: as declared, else the first of its values.

@@ -37,7 +37,8 @@ use errors::Errors;
 /// - `space(BM: [64, 128], unroll: [1, 2])`: what the tuner may choose for dimensions and integer parameters;
 /// - `knobs(stages: [2, 3, 4])`: knobs of the target;
 /// - `default(BM = 64)`: the schedule when nobody tuned; else the first of each list;
-/// - `legal = |s| BM * BN <= 16384`: which points of the space exist; knob names are their values, `s` is the `&Schedule`;
+/// - `legal = |s| BM * BN <= 16384`: which points of the space exist; knob names are their values, comptime parameters are
+///   visible, `s` is the `&Schedule`;
 /// - `gpu(space(..), knobs(warps: [4, 8]), default(..), legal = |s| ..)`: the same four for GPUs. An axis, a default or a rule
 ///   that it leaves out is as for the CPU; `warps` is 4 unless it says otherwise;
 /// - `types(T: [f32, f16])`, `comptime(flag: [false, true])`: instances for the generated test. A `Float` generic defaults to

@@ -151,6 +151,8 @@ pub enum ScheduleSource {
     Default,
     /// A tuning record, by its file or key.
     Record(String),
+    /// Shape and device, for want of a record: the device, as `sm_90a, 132 SMs`.
+    Shape(String),
 }
 
 /// Time spent in one kernel.

@@ -18,6 +18,7 @@ use crate::attention::{Mask, heads_fit, hide};
 use crate::attention_paged::Pages;
 use crate::error::KernelError;
 use crate::host::{expect, held_by, programs};
+use crate::matmul::bytes;
 use crate::online_softmax::{LOWEST, Query, State, finish, fold, start};
 
 /// Whether a program finishes its attention or leaves a state to merge.
@@ -29,15 +30,38 @@ pub enum Part {
     Split,
 }
 
+/// Whether a GPU program holds a block of keys.
+///
+/// Where queries and keys are of 16 bits, one warp multiplies by matrix instructions, whose 16 rows the queries of a key/value head
+/// fill in part, from a ring in shared memory; a block reads each key and value once, at full width and `stages` blocks ahead. The
+/// addresses of 32 copies are what a thread has registers for beside its results.
+/// Else keys and values stream through the registers of several warps, and there is nothing to stage.
+const fn fits_decode(
+    &[block, group, size]: &[i64; 3],
+    warps: i64,
+    stages: i64,
+    element_bytes: [i64; 2],
+) -> bool {
+    if warps == 1 {
+        let rows = (group + 15) / 16 * 16;
+        return matches!(element_bytes, [2, 2])
+            && size % 16 == 0
+            && rows * (size + block) <= 144 * 32
+            && block * size <= 128 * 32
+            && stages * 4 * block * size + 2 * group * size <= 96 << 10;
+    }
+    stages == 3 && block * size <= 64 * 32 * warps && group * block * size <= 256 * 32 * warps
+}
+
 /// One split of the keys; see [`run`].
 #[kernel(
     space(BN: [16, 32, 64, 128, 256], G: [1, 2], D: [64, 128]),
     default(BN = 128, G = 1, D = 64),
     gpu(
         space(BN: [16, 32, 64, 128]),
-        knobs(warps: [2, 4, 8]),
-        default(BN = 64, G = 1, D = 64, warps = 4),
-        legal = |s| BN * D <= 64 * 32 * warps && G * BN * D <= 512 * 32 * warps,
+        knobs(warps: [1, 2, 4, 8], stages: [2, 3, 4]),
+        default(BN = 32, G = 1, D = 64, warps = 1, stages = 3),
+        legal = |s| fits_decode(&[BN, G, D], warps, stages, [bytes::<T>(), bytes::<C>()]),
     ),
     types(T: [f32, bf16], C: [f32, bf16]),
     comptime(mask: [Mask::Causal, Mask::Window], part: [Part::Whole, Part::Split]),
@@ -111,13 +135,18 @@ pub fn attention_decode<T: Float, C: Float + DotInput<Acc = f32>, BN: Dim, G: Di
     }
 }
 
-/// Merges the states of all splits; see [`run`].
+/// Merges the states of all splits, `BS` at a time so that as many are on their way together; see [`run`].
 #[kernel(
-    space(G: [1, 2], D: [64, 128]),
-    default(G = 1, D = 64),
-    gpu(knobs(warps: [1, 2, 4, 8]), default(warps = 2), legal = |s| held_by(G * D, warps))
+    space(BS: [1, 4], G: [1, 2], D: [64, 128]),
+    default(BS = 1, G = 1, D = 64),
+    gpu(
+        space(BS: [1, 2, 4, 8]),
+        knobs(warps: [1, 2, 4, 8]),
+        default(BS = 8, warps = 4),
+        legal = |s| held_by(BS * G * D, warps) && (BS * G * D <= 32 * 32 * warps || BS == 1)
+    )
 )]
-pub fn attention_merge<T: Float, G: Dim, D: Dim>(
+pub fn attention_merge<T: Float, BS: Dim, G: Dim, D: Dim>(
     partial: View<f32, 5>,
     stats: View<f32, 5>,
     o: ViewMut<T, 4>,
@@ -127,13 +156,14 @@ pub fn attention_merge<T: Float, G: Dim, D: Dim>(
     let mut m = full::<f32, (G,)>(LOWEST);
     let mut l = zeros::<f32, (G,)>();
     let mut acc = zeros::<f32, (G, D)>();
-    for split in range(0, partial.dim(0), 1) {
-        let m_split = stats.at(0, split).at(0, 0).load::<(G,)>([0]);
-        let l_split = stats.at(0, split).at(0, 1).load::<(G,)>([0]);
-        let m_new = m.maximum(m_split);
-        let (old, new) = ((m - m_new).exp2(), (m_split - m_new).exp2());
-        l = l * old + l_split * new;
-        acc = acc * old[(.., None)] + partial.at(0, split).load::<(G, D)>([0, 0]) * new[(.., None)];
+    for split in range(0, partial.dim(0), BS) {
+        let m_part = stats.at(1, 0).load_or::<(BS, G)>([split, scalar(0)], LOWEST);
+        let l_part = stats.at(1, 1).load::<(BS, G)>([split, scalar(0)]);
+        let part = partial.load::<(BS, G, D)>([split, scalar(0), scalar(0)]);
+        let m_new = m.maximum(m_part.max::<0>());
+        let (old, new) = ((m - m_new).exp2(), (m_part - m_new.expand_dims::<0>()).exp2());
+        l = l * old + (l_part * new).sum::<0>();
+        acc = acc * old[(.., None)] + (part * new.expand_dims::<2>()).sum::<0>();
         m = m_new;
     }
     o.at(0, sequence).at(0, head).store([0, 0], finish((m, l, acc)).cast::<T>());

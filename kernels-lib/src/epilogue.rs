@@ -30,6 +30,21 @@ impl Epilogue {
     pub const GELU: Self = Self { activation: Activation::Gelu, ..Self::NONE };
     /// Adds a bias, then applies the tanh form of GELU.
     pub const BIAS_GELU_TANH: Self = Self { bias: true, activation: Activation::GeluTanh, ..Self::NONE };
+
+    /// The most accumulators of matrix instructions that leave a GPU's thread the registers for this epilogue: the error function
+    /// does without those of half a tile.
+    pub(crate) const fn accumulators_per_thread(self) -> i64 {
+        match self.activation {
+            Activation::Identity | Activation::Silu | Activation::GeluTanh => 128,
+            Activation::Gelu => 64,
+        }
+    }
+
+    /// Bytes of a GPU's shared memory through which what `y` held comes to a tile of accumulators: it is read in rows, in f32, and
+    /// rows are 16 bytes apart from where they would meet in one bank.
+    pub(crate) const fn shared_bytes(self, [rows, columns]: [i64; 2]) -> i64 {
+        if self.residual { 4 * rows * (columns + 4) } else { 0 }
+    }
 }
 
 /// A function of one element.

@@ -50,15 +50,6 @@ pub fn divide(kernel: Kernel, name: &'static str, whole: usize) -> Kernel {
     })
 }
 
-/// The kernel without one value of a knob of its GPU space, where the rule of the space cannot know what the problem asks for.
-pub(crate) fn without_on_gpu(mut kernel: Kernel, name: &str, value: i64) -> Kernel {
-    if let Some(knob) = kernel.gpu.knobs.knobs.iter_mut().find(|k| k.name == name) {
-        knob.values.retain(|&v| v != value);
-    }
-    kernel.gpu.settle();
-    kernel
-}
-
 /// The kernel with a change made to both its search spaces and defaults, the defaults legal again after it.
 fn tuned(mut kernel: Kernel, change: impl Fn(&mut Space, &mut Schedule)) -> Kernel {
     let mut cpu = kernel.tuning(TargetKind::Cpu);

@@ -10,6 +10,7 @@ pub mod argmax;
 pub mod attention;
 pub mod attention_decode;
 pub mod attention_paged;
+pub mod by_shape;
 pub mod cases;
 pub mod embedding;
 pub mod epilogue;

@@ -33,8 +33,8 @@ pub(crate) const fn bytes<T>() -> i64 {
     size_of::<T>() as i64
 }
 
-/// Whether a block of a GPU holds a product: accumulators in registers, and in shared memory `stages` tiles of both operands and
-/// two chunks of 64 columns of the result, a tile of `rows` by `columns`.
+/// Whether a block of a GPU holds a product: accumulators in registers, beside what the epilogue needs, and in shared memory `stages`
+/// tiles of both operands, two chunks of 64 columns of the result, a tile of `rows` by `columns`, and what the epilogue reads of it.
 ///
 /// Matrix instructions take operands of 16 bits; then half of a thread's registers may be accumulators, and the shared memory is
 /// that of the largest GPUs. Other products are fused multiply-adds, whose operands need registers too, and half an SM's shared memory
@@ -47,6 +47,7 @@ pub(crate) const fn fits_block(
     [rows, columns]: [i64; 2],
     operand_bytes: [i64; 2],
     [persistent, cluster]: [i64; 2],
+    epilogue: Epilogue,
 ) -> bool {
     let threads = 32 * warps;
     if !matches!(operand_bytes, [2, 2]) {
@@ -58,14 +59,14 @@ pub(crate) const fn fits_block(
     }
     let result_bytes = 2 * rows * if columns < 128 { columns } else { 128 };
     persistent >= cluster - 1
-        && accumulators >= 16 * threads
-        && accumulators <= 128 * threads
-        && staged_bytes + result_bytes + 1024 <= 227 << 10
+        && accumulators >= if rows < 64 { 8 } else { 16 } * threads
+        && accumulators <= epilogue.accumulators_per_thread() * threads
+        && staged_bytes + result_bytes + epilogue.shared_bytes([rows, columns]) + 1024 <= 227 << 10
 }
 
 /// Whether knobs suit a number of rows, walked along K in steps of `step`: few rows are for matrix instructions, which then stream the
 /// weights, eight tiles ahead at most and a program per block.
-const fn fits_rows(
+pub(crate) const fn fits_rows(
     rows: i64,
     [step, stages]: [i64; 2],
     operand_bytes: [i64; 2],
@@ -124,7 +125,8 @@ where
             stages * BK * (BM * bytes::<T>() + BN * bytes::<W>()),
             [BM, BN],
             [bytes::<T>(), bytes::<W>()],
-            [persistent, cluster]
+            [persistent, cluster],
+            epilogue
         ),
     ),
     types(T: [f32], W: [f32, bf16]),
@@ -168,7 +170,8 @@ pub fn matmul<T: Float + DotInput<Acc = f32>, W: Float + DotInput<Acc = f32>, BM
             stages * BK * (BM * bytes::<T>() + 2 * BN * bytes::<W>()),
             [BM, BN],
             [bytes::<T>(), bytes::<W>()],
-            [persistent, cluster]
+            [persistent, cluster],
+            Epilogue::NONE
         ),
     ),
     types(T: [f32], W: [f32, bf16]),
@@ -282,4 +285,31 @@ pub fn run_gated<T: Float + DotInput<Acc = f32>, W: Float + DotInput<Acc = f32>>
     let columns = blocks("matmul_gated", n, schedule, "BN")?;
     let grid = [programs("matmul_gated", rows as usize * columns as usize)?, 1, 1];
     Ok(matmul_gated::launch::<T, W>(on, schedule, grid, x, gate, up, y, activation, layout)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_space_leaves_an_epilogue_its_room() {
+        let large = Schedule::new(&[("BM", 128), ("BN", 256), ("BK", 64), ("group", 8), ("warps", 8)])
+            .with("stages", 4)
+            .with("persistent", 1)
+            .with("cluster", 2);
+        let holds = |epilogue, schedule: &Schedule| {
+            matmul::kernel::<bf16, bf16>(epilogue, Layout::OutIn).gpu.knobs.contains(schedule)
+        };
+        let half = large.clone().with("BN", 128);
+        for epilogue in [Epilogue::NONE, Epilogue::BIAS, Epilogue::BIAS_GELU_TANH] {
+            assert!(holds(epilogue, &large), "{epilogue:?}");
+        }
+        // The error function needs registers, and what a residual adds to needs shared memory.
+        for epilogue in [Epilogue::GELU, Epilogue::RESIDUAL, Epilogue::BIAS_RESIDUAL] {
+            assert!(!holds(epilogue, &large), "{epilogue:?}");
+        }
+        assert!(holds(Epilogue::GELU, &half));
+        assert!(!holds(Epilogue::GELU, &half.with("warps", 4).with("BM", 64).with("BN", 256)));
+        assert!(holds(Epilogue::RESIDUAL, &large.with("BN", 128).with("stages", 3)));
+    }
 }

@@ -15,7 +15,7 @@ use tilewright_codegen::prelude::*;
 use crate::epilogue::{self, Epilogue};
 use crate::error::KernelError;
 use crate::host::{blocks, expect, held_by, programs};
-use crate::matmul::{Layout, bytes, check_product, fits_block, multiply};
+use crate::matmul::{Layout, bytes, check_product, fits_block, fits_rows, multiply};
 
 /// Parts of K when a schedule says nothing.
 const DEFAULT_SPLITS: usize = 4;
@@ -32,16 +32,17 @@ const DEFAULT_SPLITS: usize = 4;
     default(BM = 64, BN = 128, BK = 256, group = 4, split_k = 4),
     legal = |s| 4 * (BM * BN + BK * BN + BM * BK) <= 4 << 20,
     gpu(
-        space(BM: [64, 128], BN: [64, 128], BK: [32, 64], group: [4]),
-        knobs(warps: [4, 8], stages: [2, 3, 4, 5], split_k: [1, 2, 4, 8, 16]),
+        space(BM: [16, 32, 48, 64, 128], BN: [64, 128], BK: [32, 64], group: [4]),
+        knobs(warps: [4, 8], stages: [2, 3, 4, 5, 8], split_k: [1, 2, 3, 4, 6, 8, 12, 16]),
         default(BM = 64, BN = 128, BK = 64, group = 4, warps = 4, stages = 4, split_k = 4),
-        legal = |s| fits_block(
+        legal = |s| fits_rows(BM, [BK, stages], [bytes::<T>(), bytes::<W>()], [0, 1]) && fits_block(
             BM * BN,
             warps,
             stages * BK * (BM * bytes::<T>() + BN * bytes::<W>()),
             [BM, BN],
             [bytes::<T>(), bytes::<W>()],
-            [0, 1]
+            [0, 1],
+            Epilogue::NONE
         ),
     ),
     types(T: [f32], W: [f32, bf16]),

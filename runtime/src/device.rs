@@ -152,6 +152,16 @@ impl Device {
         }
     }
 
+    /// What its kernels are compiled for; `None` for a CPU.
+    #[must_use]
+    pub fn arch(&self) -> Option<Arch> {
+        match &self.inner.target {
+            Target::Cpu => None,
+            Target::Sim(sim) => Some(sim.arch()),
+            Target::Cuda(stream, _) => Some(stream.context().arch()),
+        }
+    }
+
     /// Whether it is a simulated GPU, whose times say nothing of any device.
     #[must_use]
     pub fn is_simulated(&self) -> bool {

@@ -101,7 +101,7 @@ fn verify_schedule(record: &Record, i: usize, subject: &Subject<'_>, at: &Place<
     if let Some(missing) = knobs.iter().find(|k| record.schedule.get(k.name).is_none()) {
         return at.refuse(&field(missing.name), "present", "nothing", EDITED);
     }
-    if !(subject.space.legal)(&record.schedule) {
+    if !subject.space.legal.allows(&record.schedule) {
         let found = record.schedule.to_string();
         return at.refuse(
             &format!("records[{i}].schedule"),

@@ -23,7 +23,7 @@ impl Exhaustive {
 
 #[cfg(test)]
 mod tests {
-    use tilewright_codegen::schedule::Knob;
+    use tilewright_codegen::schedule::{Knob, Rule};
 
     use super::*;
 
@@ -32,7 +32,7 @@ mod tests {
         let knob = |name, values: &[i64]| Knob { name, values: values.to_vec() };
         let space = Space {
             knobs: vec![knob("A", &[1, 2, 3]), knob("B", &[10, 20])],
-            legal: |s| s.get("A") != Some(2) || s.get("B") != Some(20),
+            legal: Rule::new(|s| s.get("A") != Some(2) || s.get("B") != Some(20)),
         };
         let mut search = Exhaustive::default();
         let found: Vec<Schedule> = std::iter::from_fn(|| search.next_point(&space)).collect();

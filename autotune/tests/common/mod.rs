@@ -7,7 +7,7 @@ use std::rc::Rc;
 use tilewright_autotune::fingerprint::{Cpu, Fingerprint, Isa};
 use tilewright_autotune::measure::Clock;
 use tilewright_autotune::problem::{Bucket, Candidate, Check, Family, Invalid, Problem, Subject};
-use tilewright_codegen::schedule::{Knob, Schedule, Space};
+use tilewright_codegen::schedule::{Knob, Rule, Schedule, Space};
 
 /// A clock that stands still unless someone advances it.
 #[derive(Clone, Default)]
@@ -67,7 +67,10 @@ pub(crate) const DEFAULT: [(&str, i64); 2] = [("BM", 16), ("BN", 16)];
 pub(crate) fn space() -> Space {
     let values = vec![16, 32, 64, 128, 256];
     let knob = |name| Knob { name, values: values.clone() };
-    Space { knobs: vec![knob("BM"), knob("BN")], legal: |s| s.knobs.values().product::<i64>() <= 8192 }
+    Space {
+        knobs: vec![knob("BM"), knob("BN")],
+        legal: Rule::new(|s| s.knobs.values().product::<i64>() <= 8192),
+    }
 }
 
 /// Fastest at BM = 64, BN = 32 with 1 ms; 15 % more per step away from it.

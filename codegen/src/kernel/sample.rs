@@ -55,13 +55,13 @@ fn coprime_stride(n: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::schedule::Knob;
+    use crate::schedule::{Knob, Rule};
 
     fn space(axes: usize, legal: fn(&Schedule) -> bool) -> Space {
         let names = ["a", "b", "c", "d", "e", "f", "g", "h"];
         Space {
             knobs: names[..axes].iter().map(|&name| Knob { name, values: vec![1, 2, 3] }).collect(),
-            legal,
+            legal: Rule::new(legal),
         }
     }
 

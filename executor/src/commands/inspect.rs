@@ -77,6 +77,7 @@ fn report(
             let source = match &kernel.source {
                 ScheduleSource::Default => "default".to_owned(),
                 ScheduleSource::Record(record) => format!("record {record}"),
+                ScheduleSource::Shape(device) => format!("by shape for {device}"),
             };
             json!({"name": kernel.name, "schedule": kernel.schedule, "source": source})
         })

@@ -85,7 +85,12 @@ impl<A: ActivationElem, W: WeightElem> Decoder<A, W> {
             inv_freq: Buffer::from_slice_on(on, &rope.inv_freq).map_err(device)?,
             rope_factor: rope.attention_scaling,
             scratch: Scratch::new(on, config)?,
-            runner: Runner { stream: on.stream(), plan: Plan::new(on)?, profile: Profile::new(on.clone()) },
+            runner: Runner {
+                stream: on.stream(),
+                plan: Plan::new(on)?,
+                profile: Profile::new(on.clone()),
+                parts: None,
+            },
             limits: ForwardLimits {
                 vocab_size: config.vocab_size,
                 context_tokens: config.max_position_embeddings,
@@ -429,7 +434,7 @@ impl<A: ActivationElem, W: WeightElem> Forward for Decoder<A, W> {
     }
 
     fn workspace_bytes(&self) -> u64 {
-        self.scratch.bytes()
+        self.scratch.bytes() + self.runner.bytes()
     }
 
     fn prefill_and_pick(

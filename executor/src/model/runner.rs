@@ -5,32 +5,36 @@ use std::rc::Rc;
 use tilewright_autotune::problem::Bucket;
 use tilewright_codegen::dsl::elem::Elem;
 use tilewright_codegen::kernel::Kernel;
+use tilewright_codegen::schedule::Schedule;
 use tilewright_codegen::tensor::{TensorMut, TensorRef};
 use tilewright_kernels::attention::Mask;
 use tilewright_kernels::attention_paged::Pages;
+use tilewright_kernels::by_shape::{
+    Gpu, Product, STREAMED_ROWS, Way, gated_linear, linear, most_partial_elements,
+};
 use tilewright_kernels::epilogue::{Activation, Epilogue};
 use tilewright_kernels::host::pin;
 use tilewright_kernels::matmul::Layout;
 use tilewright_kernels::rope::{HeadNorm, RopeWrite};
 use tilewright_kernels::{
-    attention_decode, attention_paged, embedding, matmul, matvec, penalise, rms_norm, rope, sample, swiglu,
+    attention_decode, attention_paged, embedding, matmul, matmul_split, matvec, penalise, rms_norm, rope,
+    sample, swiglu,
 };
 use tilewright_runtime::{Buffer, Stream};
 
 use super::elements::{ActivationElem, WeightElem};
-use super::plan::{Ask, Plan};
+use super::plan::{Ask, Kind, Plan};
 use super::profile::{Profile, Work};
 use super::tensors::{Linear, Stacked};
 use crate::error::{Error, Result};
-
-/// Up to this many rows the weights are streamed through the small-M kernels.
-const STREAMED_ROWS: usize = 8;
 
 /// Launches the steps of one model.
 pub(super) struct Runner {
     pub(super) stream: Stream,
     pub(super) plan: Plan,
     pub(super) profile: Profile,
+    /// The parts of a product whose K is split, at once as large as any of them may be: recorded steps know its address.
+    pub(super) parts: Option<Buffer<f32>>,
 }
 
 /// Extents that attention needs.
@@ -71,7 +75,51 @@ fn pinned(kernel: Kernel, bucket: Bucket, fixed: Vec<(&'static str, usize)>) -> 
     (pin(kernel, &fixed), Ask::new(bucket, fixed))
 }
 
+/// What a choice by shape comes to as a kind of kernel; without one, few rows stream.
+fn kind_of(way: Option<&Way>, rows: usize) -> Kind {
+    match way {
+        Some(Way::Streamed) => Kind::Streamed,
+        Some(Way::Tiles(_)) => Kind::Tiles,
+        Some(Way::Split { .. }) => Kind::Split,
+        None if rows <= STREAMED_ROWS => Kind::Streamed,
+        None => Kind::Tiles,
+    }
+}
+
+/// The kind of kernel of a product: the one with a record goes before the choice by shape.
+fn kind_with_records(
+    plan: &Plan,
+    way: Option<&Way>,
+    rows: usize,
+    bucket: &Bucket,
+    [streamed, tiles]: [Kernel; 2],
+) -> Kind {
+    if way.is_none() {
+        return kind_of(None, rows);
+    }
+    if rows <= STREAMED_ROWS && plan.has_record(&streamed, bucket) {
+        Kind::Streamed
+    } else if plan.has_record(&tiles, bucket) {
+        Kind::Tiles
+    } else {
+        kind_of(way, rows)
+    }
+}
+
+/// The schedule that a choice by shape has for a kernel of tiles.
+fn of_tiles(way: Option<Way>) -> Option<Schedule> {
+    match way {
+        Some(Way::Tiles(schedule)) => Some(schedule),
+        Some(Way::Streamed | Way::Split { .. }) | None => None,
+    }
+}
+
 impl Runner {
+    /// Bytes of device memory that launches work in beside scratch.
+    pub(super) fn bytes(&self) -> u64 {
+        self.parts.as_ref().map_or(0, |parts| 4 * parts.len() as u64)
+    }
+
     /// `y [rows, width] = table[ids]`.
     pub(super) fn embed<A: ActivationElem, W: WeightElem>(
         &mut self,
@@ -81,7 +129,7 @@ impl Runner {
         rows: usize,
         width: usize,
     ) -> Result<()> {
-        let Self { stream, plan, profile } = self;
+        let Self { stream, plan, profile, .. } = self;
         let n_table = table.len() / width;
         let schedule = plan.schedule("embedding", rows, || {
             pinned(
@@ -112,7 +160,7 @@ impl Runner {
         eps: f32,
     ) -> Result<()> {
         let width = weight.len();
-        let Self { stream, plan, profile } = self;
+        let Self { stream, plan, profile, .. } = self;
         let schedule = plan.schedule(name, rows, || {
             let ask = bucket::<A, A>(&[("rows", rows), ("length", width)]);
             pinned(rms_norm::rms_norm::kernel::<A, A>(), ask, vec![("N", width)])
@@ -192,7 +240,7 @@ impl Runner {
         y: TensorMut<'_, A, 2>,
         epilogue: Epilogue,
     ) -> Result<()> {
-        let Self { stream, plan, profile } = self;
+        let Self { stream, plan, profile, parts } = self;
         let work = Work {
             flops: 2.0 * m as f64 * n as f64 * k as f64,
             bytes: (n * k) as f64 * size::<W>() + (m * k + m * n) as f64 * size::<A>(),
@@ -203,20 +251,51 @@ impl Runner {
             None => TensorRef::from_slice(&[], [0]).map_err(device)?,
         };
         let ask = || linear_bucket::<A, W>(m, n, k).with_option("epilogue", "none");
-        if m <= STREAMED_ROWS {
-            let schedule = plan.schedule(name, m, || {
-                let kernel = matvec::matvec::kernel::<A, W>(epilogue, Layout::OutIn);
-                pinned(kernel, ask(), vec![("BM", m.next_power_of_two())])
-            });
-            let run = || matvec::run(&*stream, &schedule, x, w, bias, y, epilogue, Layout::OutIn);
-            profile.launch(["matvec", name], work, run).map_err(device)
-        } else {
-            let schedule = plan.schedule(name, m, || {
-                let kernel = matmul::matmul::kernel::<A, W>(epilogue, Layout::OutIn);
-                (kernel, Ask::new(ask(), Vec::new()))
-            });
-            let run = || matmul::run(&*stream, &schedule, x, w, bias, y, epilogue, Layout::OutIn);
-            profile.launch(["matmul", name], work, run).map_err(device)
+        let (rows, gpu, layout) = (plan.bucket_rows(m), plan.gpu(), Layout::OutIn);
+        let by_shape = || gpu.and_then(|gpu| linear::<A, W>(Product { m: rows, n, k, epilogue }, gpu));
+        let streamed = || matvec::matvec::kernel::<A, W>(epilogue, layout);
+        let tiled = || matmul::matmul::kernel::<A, W>(epilogue, layout);
+        let kind = plan.way(name, rows, |plan| {
+            kind_with_records(plan, by_shape().as_ref(), rows, &ask(), [streamed(), tiled()])
+        });
+        match kind {
+            Kind::Streamed => {
+                let schedule =
+                    plan.schedule(name, m, || pinned(streamed(), ask(), vec![("BM", m.next_power_of_two())]));
+                let run = || matvec::run(&*stream, &schedule, x, w, bias, y, epilogue, layout);
+                profile.launch(["matvec", name], work, run).map_err(device)
+            }
+            Kind::Tiles => {
+                let schedule = plan.schedule_in(["matmul", name], rows, || {
+                    (tiled(), Ask { by_shape: of_tiles(by_shape()), ..Ask::new(ask(), Vec::new()) })
+                });
+                let run = || matmul::run(&*stream, &schedule, x, w, bias, y, epilogue, layout);
+                profile.launch(["matmul", name], work, run).map_err(device)
+            }
+            Kind::Split => {
+                let room = gpu.map_or(0, most_partial_elements);
+                let ways = || match by_shape() {
+                    Some(Way::Split { split, reduce }) => (Some(split), Some(reduce)),
+                    Some(Way::Streamed | Way::Tiles(_)) | None => (None, None),
+                };
+                let split = plan.schedule_in(["matmul_split", name], rows, || {
+                    let at_most = Some(("split_k", room / (rows * n)));
+                    let ask = Ask { by_shape: ways().0, at_most, ..Ask::new(ask(), Vec::new()) };
+                    (matmul_split::matmul_split::kernel::<A, W>(layout), ask)
+                });
+                let reduce = plan.schedule_in(["matmul_reduce", name], rows, || {
+                    let ask = Ask { by_shape: ways().1, ..Ask::new(ask(), Vec::new()) };
+                    (matmul_split::matmul_reduce::kernel::<A, W>(epilogue), ask)
+                });
+                let parts = match parts {
+                    Some(parts) => parts,
+                    None => parts.insert(Buffer::zeros_on(stream.device(), room).map_err(device)?),
+                };
+                let partial = parts.view_mut([matmul_split::splits(&split), m, n]).map_err(device)?;
+                let schedules = matmul_split::Schedules { split: &split, reduce: &reduce };
+                let run = || matmul_split::run(&*stream, schedules, x, w, bias, partial, y, epilogue, layout);
+                profile.launch(["matmul_split", name], work, run).map_err(device)
+            }
         }
     }
 
@@ -240,7 +319,7 @@ impl Runner {
             let up_bias = up.bias.as_ref().map(|bias| bias.view([n])).transpose().map_err(device)?;
             let up_weight = up.weight.view([n, k]).map_err(device)?;
             self.product("up", [m, n, k], x, (up_weight, up_bias), second.reborrow(), bias)?;
-            let Self { stream, plan, profile } = self;
+            let Self { stream, plan, profile, .. } = self;
             let schedule = plan.schedule("swiglu", m, || {
                 let ask = bucket::<A, A>(&[("rows", m), ("columns", n)]);
                 pinned(swiglu::swiglu::kernel::<A>(Activation::Silu), ask, Vec::new())
@@ -253,7 +332,7 @@ impl Runner {
                 .launch(["swiglu"; 2], work, || swiglu::run(&*stream, &schedule, g, u, y, Activation::Silu))
                 .map_err(device);
         }
-        let Self { stream, plan, profile } = self;
+        let Self { stream, plan, profile, .. } = self;
         let work = Work {
             flops: 4.0 * m as f64 * n as f64 * k as f64,
             bytes: 2.0 * (n * k) as f64 * size::<W>() + (m * k + m * n) as f64 * size::<A>(),
@@ -263,20 +342,30 @@ impl Runner {
         let y = y.view_mut([m, n]).map_err(device)?;
         let ask = || linear_bucket::<A, W>(m, n, k);
         let (silu, layout) = (Activation::Silu, Layout::OutIn);
-        if m <= STREAMED_ROWS {
-            let schedule = plan.schedule("gate_up", m, || {
-                let kernel = matvec::matvec_gated::kernel::<A, W>(silu, layout);
-                pinned(kernel, ask(), vec![("BM", m.next_power_of_two())])
-            });
-            let run = || matvec::run_gated(&*stream, &schedule, x, g, u, y, silu, layout);
-            profile.launch(["matvec_gated", "gate_up"], work, run).map_err(device)
-        } else {
-            let schedule = plan.schedule("gate_up", m, || {
-                let kernel = matmul::matmul_gated::kernel::<A, W>(silu, layout);
-                (kernel, Ask::new(ask(), Vec::new()))
-            });
-            let run = || matmul::run_gated(&*stream, &schedule, x, g, u, y, silu, layout);
-            profile.launch(["matmul_gated", "gate_up"], work, run).map_err(device)
+        let (rows, gpu) = (plan.bucket_rows(m), plan.gpu());
+        let product = Product { m: rows, n, k, epilogue: Epilogue::NONE };
+        let by_shape = || gpu.and_then(|gpu: Gpu| gated_linear::<A, W>(product, gpu));
+        let streamed = || matvec::matvec_gated::kernel::<A, W>(silu, layout);
+        let tiled = || matmul::matmul_gated::kernel::<A, W>(silu, layout);
+        let kind = plan.way("gate_up", rows, |plan| {
+            kind_with_records(plan, by_shape().as_ref(), rows, &ask(), [streamed(), tiled()])
+        });
+        match kind {
+            Kind::Streamed => {
+                let schedule = plan.schedule("gate_up", m, || {
+                    pinned(streamed(), ask(), vec![("BM", m.next_power_of_two())])
+                });
+                let run = || matvec::run_gated(&*stream, &schedule, x, g, u, y, silu, layout);
+                profile.launch(["matvec_gated", "gate_up"], work, run).map_err(device)
+            }
+            // It has no form in parts.
+            Kind::Tiles | Kind::Split => {
+                let schedule = plan.schedule_in(["matmul_gated", "gate_up"], rows, || {
+                    (tiled(), Ask { by_shape: of_tiles(by_shape()), ..Ask::new(ask(), Vec::new()) })
+                });
+                let run = || matmul::run_gated(&*stream, &schedule, x, g, u, y, silu, layout);
+                profile.launch(["matmul_gated", "gate_up"], work, run).map_err(device)
+            }
         }
     }
 
@@ -290,7 +379,7 @@ impl Runner {
         factor: f32,
     ) -> Result<()> {
         let pairs = inv_freq.len();
-        let Self { stream, plan, profile } = self;
+        let Self { stream, plan, profile, .. } = self;
         let schedule = plan.schedule("rope_table", rows, || {
             let ask = bucket::<f32, f32>(&[("tokens", rows), ("pairs", pairs)]);
             pinned(rope::rope_table::kernel(), ask, vec![("HD", pairs)])
@@ -310,7 +399,7 @@ impl Runner {
     ) -> Result<()> {
         let [rows, n_heads, _, pairs] = args.q.dims();
         let n_kv_heads = args.k.dims()[1];
-        let Self { stream, plan, profile } = self;
+        let Self { stream, plan, profile, .. } = self;
         let norm = args.norm;
         let schedule = plan.schedule("rope_write", rows, || {
             let ask = bucket::<A, W>(&[
@@ -343,7 +432,7 @@ impl Runner {
     ) -> Result<()> {
         let Heads { n_kv_heads, group, head_dim, page_tokens } = heads;
         let (mask, window) = mask(window);
-        let Self { stream, plan, profile } = self;
+        let Self { stream, plan, profile, .. } = self;
         let schedule = plan.schedule("attention_paged", max_tokens, || {
             let ask = bucket::<A, W>(&[
                 ("sequences", 1),
@@ -386,7 +475,7 @@ impl Runner {
     ) -> Result<()> {
         let Heads { n_kv_heads, group, head_dim, page_tokens } = heads;
         let (mask, window) = mask(window);
-        let Self { stream, plan, profile } = self;
+        let Self { stream, plan, profile, .. } = self;
         let part = if n_splits == 1 { attention_decode::Part::Whole } else { attention_decode::Part::Split };
         let step = match part {
             attention_decode::Part::Whole => "attention_decode",
@@ -438,7 +527,7 @@ impl Runner {
         logits: TensorMut<'_, A, 2>,
     ) -> Result<()> {
         let ([rows, vocab], [_, n_seen]) = (logits.dims(), seen.dims());
-        let Self { stream, plan, profile } = self;
+        let Self { stream, plan, profile, .. } = self;
         let schedule = plan.schedule("penalise", rows, || {
             let ask = bucket::<A, A>(&[("rows", rows), ("length", vocab), ("seen", n_seen)]);
             pinned(penalise::penalise::kernel::<A>(), ask, Vec::new())
@@ -457,7 +546,7 @@ impl Runner {
         tokens: TensorMut<'_, i32, 1>,
     ) -> Result<()> {
         let [rows, vocab] = logits.dims();
-        let Self { stream, plan, profile } = self;
+        let Self { stream, plan, profile, .. } = self;
         let schedule = plan.schedule("sample", rows, || {
             let ask = bucket::<A, A>(&[("rows", rows), ("length", vocab)]).with_option("filters", "all");
             pinned(sample::sample::kernel::<A>(), ask, Vec::new())

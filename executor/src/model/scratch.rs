@@ -5,6 +5,7 @@
 //! with no page and no keys, which writes no cache and whose results nobody reads.
 
 use tilewright_codegen::dsl::elem::Elem;
+use tilewright_codegen::schedule::TargetKind;
 use tilewright_codegen::tensor::TensorRef;
 use tilewright_runtime::{Buffer, Device};
 
@@ -18,8 +19,15 @@ use crate::forward::Chunk;
 use crate::kv_cache::KvCache;
 use crate::sampler::Draw;
 
-/// Programs of decode attention per worker: enough to balance, few enough that merging stays cheap.
-const PROGRAMS_PER_WORKER: usize = 2;
+/// Programs of decode attention per thread of a CPU: enough to balance, few enough that merging stays cheap.
+const PROGRAMS_PER_THREAD: usize = 2;
+
+/// Programs of decode attention per multiprocessor of a GPU: each is a warp or a few with some tens of KiB on their way, and four
+/// are what shared memory holds.
+const PROGRAMS_PER_SM: usize = 4;
+
+/// Keys that a split on a GPU has at least, if there are as many: fewer are not worth merging.
+const LEAST_SPLIT_KEYS: usize = 64;
 
 /// Each input begins at a multiple of as many elements, so that its address says nothing of the batch.
 const INPUT_ALIGN: usize = 64;
@@ -155,6 +163,26 @@ fn index(value: usize) -> i32 {
     i32::try_from(value).unwrap_or(i32::MAX)
 }
 
+/// Parts of each context in decode attention: a short batch splits long contexts, so that every worker has a share.
+///
+/// A GPU's programs all run at a time, so there are no more of them than it holds; a CPU's are taken one after another.
+fn decode_splits(
+    kind: TargetKind,
+    workers: usize,
+    programs: usize,
+    max_pages: usize,
+    page_tokens: usize,
+) -> usize {
+    let programs = programs.max(1);
+    match kind {
+        TargetKind::Cpu => (PROGRAMS_PER_THREAD * workers).div_ceil(programs).clamp(1, max_pages),
+        TargetKind::Gpu => {
+            let most = (max_pages * page_tokens).div_ceil(LEAST_SPLIT_KEYS);
+            (PROGRAMS_PER_SM * workers / programs).clamp(1, most.max(1))
+        }
+    }
+}
+
 /// Makes room for `len` elements; what was there is lost.
 pub(super) fn grow<T: Elem>(
     on: &Device,
@@ -271,9 +299,9 @@ impl<A: ActivationElem> Scratch<A> {
                 (rows, rows, pages, pages * heads.page_tokens)
             }
         };
-        // A short batch splits long contexts, so that every worker has a share.
-        let programs = (sequences * heads.n_kv_heads).max(1);
-        let n_splits = (PROGRAMS_PER_WORKER * self.device.workers()).div_ceil(programs).clamp(1, max_pages);
+        let programs = sequences * heads.n_kv_heads;
+        let (kind, workers) = (self.device.kind(), self.device.workers());
+        let n_splits = decode_splits(kind, workers, programs, max_pages, heads.page_tokens);
         let picks = match rows {
             Rows::Rounded if !draws.is_empty() => n_rows,
             Rows::Rounded | Rows::Exact => draws.len(),
@@ -349,5 +377,26 @@ impl<A: ActivationElem> Scratch<A> {
         let narrow = activations.iter().map(|b| b.len()).sum::<usize>() * size_of::<A>();
         let wide = floats.iter().map(|b| b.len()).sum::<usize>() + self.inputs.buffer.len();
         (narrow + 4 * wide) as u64 + self.controls.bytes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn contexts_are_split_until_every_worker_has_a_share() {
+        let gpu = |programs, max_pages| decode_splits(TargetKind::Gpu, 132, programs, max_pages, 128);
+        // One sequence of eight heads: 4,096 keys in parts of 64, as many programs as run at a time, or nearly.
+        assert_eq!(gpu(8, 32), 64);
+        assert_eq!(gpu(8, 256), 66);
+        // Parts of 64 keys at least.
+        assert_eq!(gpu(8, 1), 2);
+        assert_eq!(gpu(128, 32), 4);
+        // A batch that fills the device by itself is not split.
+        assert_eq!((gpu(300, 32), gpu(528, 32), gpu(4096, 32)), (1, 1, 1));
+        let cpu = |programs, max_pages| decode_splits(TargetKind::Cpu, 32, programs, max_pages, 128);
+        assert_eq!((cpu(8, 32), cpu(8, 4), cpu(24, 32), cpu(64, 32)), (8, 4, 3, 1));
+        assert_eq!(decode_splits(TargetKind::Gpu, 132, 0, 1, 16), 1);
     }
 }

@@ -9,7 +9,7 @@ use super::random::Random;
 use super::{Case, CaseParams, Cost, Data, Output, bytes, case, tolerance, values, widened, with_pair};
 use crate::epilogue::{Activation, Epilogue};
 use crate::error::KernelError;
-use crate::host::{pin, without_on_gpu};
+use crate::host::pin;
 use crate::matmul::{Layout, weight_dims};
 use crate::matmul_split::{self, Schedules, splits};
 use crate::reference::product;
@@ -108,10 +108,6 @@ where
     let mnk @ [m, n, k] = extents(params);
     let (layout, epilogue) = (layout(params), epilogue(params));
     let kernel = match rows {
-        // The error function on 128 accumulators of a thread does not fit its registers.
-        Rows::Many if epilogue.activation == Activation::Gelu => {
-            without_on_gpu(matmul::matmul::kernel::<T, W>(epilogue, layout), "BN", 256)
-        }
         Rows::Many => matmul::matmul::kernel::<T, W>(epilogue, layout),
         Rows::Few => pin(matvec::matvec::kernel::<T, W>(epilogue, layout), &[("BM", m.clamp(1, 16))]),
     };

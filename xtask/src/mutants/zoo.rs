@@ -55,9 +55,9 @@ pub(super) const ATTENTION_80: Subject =
 /// The same with TMA and `wgmma`.
 pub(super) const ATTENTION_90: Subject =
     Subject::new("attention-sm90a", Arch::Sm90a, "attention", "bf16", &[70, 200, 1, 2, 64]);
-/// Pages by table, splits merged by a second kernel.
+/// Pages by table, keys and values through registers of several warps, splits merged by a second kernel.
 pub(super) const DECODE_80: Subject =
-    Subject::new("decode-sm80", Arch::Sm80, "attention_decode", "bf16", &[2, 300, 2, 2, 64, 3]);
+    Subject::new("decode-sm80", Arch::Sm80, "attention_decode", "f32_bf16", &[2, 300, 2, 2, 64, 3]);
 /// A few rows, weights streamed through registers.
 pub(super) const MATVEC_80: Subject =
     Subject::new("matvec-sm80", Arch::Sm80, "matvec", "bf16", &[3, 70, 1030]);

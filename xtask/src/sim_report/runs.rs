@@ -132,7 +132,11 @@ fn run_all(job: &Job, race: Race, known: &Known, mut tally: Tally) -> Tally {
     let mut case = match job.entry.case(&job.params) {
         Ok(case) => case,
         Err(error) => {
-            tally.runs.push(Run { policy: Policy::Eager, seed: 0, outcome: Outcome::failed(error.to_string()) });
+            tally.runs.push(Run {
+                policy: Policy::Eager,
+                seed: 0,
+                outcome: Outcome::failed(error.to_string()),
+            });
             return tally;
         }
     };
@@ -205,7 +209,9 @@ impl SimHook for Watch {
     fn ptx(&self, _kernel: &str, ptx: &str) -> Result<String, String> {
         let mut code = lock(&self.code);
         // The line table has paths and names of variables, which are no part of what runs.
-        ptx.lines().filter(|line| !line.trim_start().starts_with(".loc")).for_each(|line| line.hash(&mut code.hasher));
+        ptx.lines()
+            .filter(|line| !line.trim_start().starts_with(".loc"))
+            .for_each(|line| line.hash(&mut code.hasher));
         code.is_async |= ["cp.async", "wgmma"].iter().any(|word| ptx.contains(word));
         Ok(ptx.to_owned())
     }

@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use tilewright_codegen::target::Arch;
 
 use super::jobs::{aligned, jobs};
-use crate::points::Selection;
 use super::parse;
 use super::runs::findings;
+use crate::points::Selection;
 
 fn words(text: &str) -> Vec<String> {
     text.split_whitespace().map(str::to_owned).collect()

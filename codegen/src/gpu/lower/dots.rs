@@ -6,6 +6,9 @@
 //! | `Rows` | few rows of A, B read from memory once | B in registers as it was loaded, A in the matching layout |
 //! | `Shared` | everything else | shared tiles |
 //!
+//! A program of one warp whose first product feeds a second one takes `Mma` for few rows too: the instruction's 16 rows are filled in
+//! part, which costs less than a multiply-add of every row by every element would, and scores stay in the warp that made them.
+//!
 //! A product of few rows leaves its addends in the threads that made them; where a loop only accumulates them, they are summed
 //! once after the loop.
 
@@ -253,7 +256,9 @@ impl Planner<'_> {
             let k = a_ty.shape.dim(1);
             let mma = self.mma_shape(a_ty.dtype, b_ty.dtype, [m, n, k]);
             let most = if mma.is_some() { MOST_STREAMED_ROWS } else { MOST_STREAMED_ROWS_WITHOUT_MMA };
+            let in_one_warp = self.keeps_rows && mma.is_some();
             if m <= most
+                && !in_one_warp
                 && let Some(rows) = self.rows(v, [a, b, acc], [m, n, k], within)
             {
                 return rows;

@@ -75,7 +75,7 @@ pub(super) const ROWS: &[Mutant] = &[
         DECODE_80,
         Class::Barrier,
         "no barrier between partial sums and partial outputs",
-        &[(first("st.shared.v4*").to(&[(To::Previous, "bar.sync")]), Edit::Drop)],
+        &[(first("st.shared.v2*").nth(1).to(&[(To::Next, "bar.sync"), (To::Next, "bar.sync")]), Edit::Drop)],
     ),
     Mutant {
         kernel: "attention_merge",
