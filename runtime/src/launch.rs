@@ -4,10 +4,11 @@
 
 use std::cell::{Cell, RefCell};
 use std::io::Write;
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use tilewright_codegen::cpu::micro::Isa;
+use tilewright_codegen::cpu::micro::{self, Isa};
 use tilewright_codegen::cpu::{self, Arena, CpuProgram};
 use tilewright_codegen::diag::{Diagnostic, Diagnostics};
 use tilewright_codegen::error::LaunchError;
@@ -121,17 +122,11 @@ impl Compiled {
         let stopped = AtomicBool::new(false);
         let first_error: Mutex<Option<RunError>> = Mutex::new(None);
         let log = StderrLog { kernel: self.kernel.name };
-        let body = |index: usize| {
-            if stopped.load(Ordering::Relaxed) {
-                return;
-            }
+        let one = |index: usize, arena: &mut Arena| {
             let pid = program_id(index, grid);
-            let _mode = FlushDenormals::enter();
-            let outcome = ARENA.with_borrow_mut(|arena| {
-                // SAFETY: `check_args` has compared the arguments with the parameters; their memory is borrowed by the
-                // caller for the length of the launch.
-                unsafe { cpu::run(&self.program, args.get(), grid, pid, arena, &log) }
-            });
+            // SAFETY: `check_args` has compared the arguments with the parameters; their memory is borrowed by the caller for
+            // the length of the launch.
+            let outcome = unsafe { cpu::run(&self.program, args.get(), grid, pid, arena, &log) };
             if let Err(error) = outcome {
                 stopped.store(true, Ordering::Relaxed);
                 let mut first = first_error.lock().unwrap_or_else(PoisonError::into_inner);
@@ -140,7 +135,19 @@ impl Compiled {
                 }
             }
         };
-        device.pool().run(total, &body);
+        let body = |indices: Range<usize>| {
+            let _mode = FlushDenormals::enter();
+            ARENA.with_borrow_mut(|arena| {
+                for index in indices {
+                    if stopped.load(Ordering::Relaxed) {
+                        break;
+                    }
+                    one(index, arena);
+                }
+            });
+            micro::fence();
+        };
+        device.pool().run_shares(total, &body);
         match first_error.into_inner().unwrap_or_else(PoisonError::into_inner) {
             None => Ok(()),
             Some(error) => Err(LaunchError::Stopped { kernel: self.kernel.name, error }),

@@ -218,7 +218,8 @@ impl Compiler<'_> {
         self.lazy_reads = still;
     }
 
-    /// The sinks plus a tile for every member that later statements need and that is not cheap to compute again.
+    /// The sinks plus a tile for every member that later statements need and that is not cheap to compute again, or to read
+    /// again where this group leaves memory as it is.
     fn with_outputs(&self, p: &Pending, members: &[Value]) -> Vec<Sink> {
         let mut sinks = p.sinks.clone();
         let mut placed: Vec<Value> = p
@@ -227,7 +228,7 @@ impl Compiler<'_> {
             .filter_map(|s| if let Sink::Tile { value, keep: true, .. } = s { Some(*value) } else { None })
             .collect();
         for &v in members.iter().rev() {
-            if placed.contains(&v) || !self.is_local(v) {
+            if placed.contains(&v) || !self.is_local(v) || (p.stores.is_none() && self.is_read_again(v)) {
                 continue;
             }
             if self.needed_except(v, None, &|w| placed.contains(&w)) && self.cost(v, 0) >= 2 {

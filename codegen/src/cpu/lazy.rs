@@ -5,6 +5,7 @@
 
 use super::compile::{Compiler, Place};
 use super::group::Sink;
+use super::memory::is_verbatim;
 use super::program::Buf;
 use super::uses::User;
 use crate::ir::{Op, Value};
@@ -139,6 +140,14 @@ impl Compiler<'_> {
     /// Whether `v` costs next to nothing to compute again wherever it is needed.
     pub(crate) fn is_cheap(&self, v: Value) -> bool {
         self.cost(v, 0) <= 1
+    }
+
+    /// Whether later groups had better read `v` from memory once more than from a copy in the arena: they would take as many loads
+    /// for either, and the copy takes stores besides and room in the caches. Narrow types are widened only once.
+    pub(crate) fn is_read_again(&self, v: Value) -> bool {
+        self.place(v) == Place::Lazy
+            && matches!(self.op_of(v), Some(Op::Load { .. }))
+            && is_verbatim(self.func.tile_ty(v).dtype)
     }
 
     /// Elementwise work to compute `v` again from what is at hand; memory reads count as much.

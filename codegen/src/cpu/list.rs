@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use super::micro::Base;
 use super::program::{
     CpuProgram, DotPlan, DotSide, Group, Inst, MemAccess, NO_AXIS, Operand, SlotKind, StripOp,
 };
@@ -130,6 +131,9 @@ fn group(p: &CpuProgram, g: &Group, line: &mut impl FnMut(String)) {
                 let strides = &strides[..g.outer.len()];
                 line(format!("        s{i}: {} strides {strides:?} {col_stride}", buf(p, *b)));
             }
+            SlotKind::Stored { mem, .. } => {
+                line(format!("        s{i} in the memory of m{mem} where it is whole"))
+            }
             SlotKind::Scratch(_) | SlotKind::Fetched(_) => {}
         }
     }
@@ -167,6 +171,13 @@ fn strip_op(p: &CpuProgram, g: &Group, op: &StripOp) -> String {
         StripOp::Exp2Affine { dst, a, s, b } => format!("s{dst} = exp2_affine {}", operands(&[*a, *s, *b])),
         StripOp::ExpSub { dst, a, b } => format!("s{dst} = exp_sub {}", operands(&[*a, *b])),
         StripOp::Exp2Sub { dst, a, b } => format!("s{dst} = exp2_sub {}", operands(&[*a, *b])),
+        StripOp::ExpSum { base, dst, a, b, sum } => {
+            let name = match base {
+                Base::E => "exp_sub",
+                Base::Two => "exp2_sub",
+            };
+            format!("s{dst} = {name} {}, {} = sum.f32 of rows of s{dst}", operands(&[*a, *b]), buf(p, *sum))
+        }
         StripOp::Gather { dst, mem: m, indices, mask } => {
             format!("s{dst} = gather {} at {}{}", mem(m), operands(indices), masked(mask.as_ref()))
         }

@@ -224,10 +224,8 @@ pub(crate) unsafe fn write_row(
     unsafe {
         let from = src.add((lo - first) as usize * micro::arena_bytes(dtype));
         let dst = row.wrapping_offset((lo * run.stride[axis]) as isize);
-        if run.past_caches && run.stride[axis] == run.size {
-            micro::store_past(isa, from, dst, (hi - lo) as usize * (run.size as usize / 4));
-        } else if run.stride[axis] == run.size {
-            micro::narrow(isa, dtype, from, dst, (hi - lo) as usize);
+        if run.stride[axis] == run.size {
+            write_run(isa, dtype, run, from, dst, (hi - lo) as usize);
         } else {
             micro::narrow_strided(
                 isa,
@@ -237,6 +235,22 @@ pub(crate) unsafe fn write_row(
                 (run.stride[axis] / run.size) as isize,
                 (hi - lo) as usize,
             );
+        }
+    }
+}
+
+/// Writes `n` arena elements to memory where they follow one another.
+///
+/// # Safety
+/// `dst` is writable and `src` readable for `n` elements.
+#[inline]
+pub(crate) unsafe fn write_run(isa: Isa, dtype: DType, run: &MemRun, src: *const u8, dst: *mut u8, n: usize) {
+    // SAFETY: the caller vouches for both.
+    unsafe {
+        if run.past_caches {
+            micro::store_past(isa, src, dst, n * (run.size as usize / 4));
+        } else {
+            micro::narrow(isa, dtype, src, dst, n);
         }
     }
 }

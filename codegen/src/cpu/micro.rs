@@ -66,6 +66,7 @@ macro_rules! dispatch {
 pub mod ceiling;
 mod convert;
 mod elem;
+mod exp_sum;
 mod gemm;
 mod math;
 mod pack;
@@ -79,6 +80,7 @@ mod strips_int;
 mod tests;
 
 pub use convert::{cast, narrow, narrow_strided, round, widen, widen_strided};
+pub use exp_sum::{Base, Next, exp_sum};
 pub use gemm::{gemm_f32, gemm_i32};
 pub use pack::{pack_a, pack_b, packed_len};
 pub use past::{fence, prefetch, store_past};

@@ -73,8 +73,8 @@ pub(crate) fn finish(mut c: Compiler<'_>, params: Vec<ParamKind>) -> Result<CpuP
     })
 }
 
-/// Has each group bring the next program's part of a tile that the group before it has read: the first group of a row-wise kernel
-/// waits for memory, and the others compute while memory is idle.
+/// Has a group bring the next program's part of a tile that a group before it has read: the first group of a row-wise kernel waits
+/// for memory, and the others compute while memory is idle.
 fn plan_ahead(c: &mut Compiler<'_>) {
     if !c.loops.is_empty() {
         return;
@@ -84,11 +84,21 @@ fn plan_ahead(c: &mut Compiler<'_>) {
         .iter()
         .filter_map(|i| if let Inst::Group(g) = i { Some(*g as usize) } else { None })
         .collect();
-    for pair in groups.windows(2) {
-        let (reader, next) = (&c.groups[pair[0]], &c.groups[pair[1]]);
-        let is_whole = |m: &&MemAccess| !m.is_store && !m.is_indexed && m.rank == 2 && m.axes[..2] == [0, 1];
-        if reader.outer.len() == 1 && (reader.rows, reader.cols) == (next.rows, next.cols) {
-            c.groups[pair[1]].ahead = reader.mems.iter().find(is_whole).cloned();
+    let is_whole = |m: &&MemAccess| !m.is_store && !m.is_indexed && m.rank == 2 && m.axes[..2] == [0, 1];
+    for (at, &g) in groups.iter().enumerate() {
+        let reader = &c.groups[g];
+        let Some(read) = reader.mems.iter().find(is_whole).cloned() else { continue };
+        let is_alike = |g: usize| {
+            c.groups[g].outer.len() == 1 && (c.groups[g].rows, c.groups[g].cols) == (reader.rows, reader.cols)
+        };
+        // Groups over a few elements, such as one a row, come between. A tile that several groups read is asked for once.
+        let next = groups[at + 1..].iter().copied().find(|&g| is_alike(g));
+        let is_asked = groups.iter().any(|&g| c.groups[g].ahead.as_ref() == Some(&read));
+        if reader.outer.len() == 1
+            && !is_asked
+            && let Some(next) = next
+        {
+            c.groups[next].ahead = Some(read);
         }
     }
 }
@@ -186,14 +196,17 @@ fn for_each_buf(c: &Compiler<'_>, inst: &Inst, f: &mut impl FnMut(Buf)) {
             for s in &g.slots {
                 match s {
                     SlotKind::Linear { buf, .. } | SlotKind::RowOf { buf, .. } => f(*buf),
-                    SlotKind::Scratch(_) | SlotKind::Fetched(_) => {}
+                    SlotKind::Scratch(_) | SlotKind::Fetched(_) | SlotKind::Stored { .. } => {}
                 }
             }
             for op in &g.ops {
                 if let StripOp::FetchTile { buf, .. } = op {
                     f(*buf);
                 }
-                if let StripOp::ReduceRows { dst, .. } | StripOp::ReduceCols { dst, .. } = op {
+                if let StripOp::ReduceRows { dst, .. }
+                | StripOp::ReduceCols { dst, .. }
+                | StripOp::ExpSum { sum: dst, .. } = op
+                {
                     f(*dst);
                 }
             }

@@ -210,6 +210,9 @@ pub(crate) enum SlotKind {
     RowOf { buf: Buf, size: u8, strides: [u32; MAX_RANK], col_stride: u32 },
     /// Set by a fetch: memory itself or the scratch strip at this byte offset.
     Fetched(u32),
+    /// What the store behind its producer writes: the memory of this access where the strip is whole there, else the scratch strip
+    /// at this byte offset.
+    Stored { mem: u32, at: u32 },
 }
 
 /// Sum of signed registers.
@@ -298,6 +301,14 @@ pub(crate) enum StripOp {
         dst: u32,
         a: Operand,
         b: Operand,
+    },
+    /// Powers of differences, and the sum of every row of them along the columns.
+    ExpSum {
+        base: micro::Base,
+        dst: u32,
+        a: Operand,
+        b: Operand,
+        sum: Buf,
     },
     Gather {
         dst: u32,

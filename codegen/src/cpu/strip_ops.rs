@@ -18,6 +18,7 @@ impl StripOp {
             | Self::Exp2Affine { dst, .. }
             | Self::ExpSub { dst, .. }
             | Self::Exp2Sub { dst, .. }
+            | Self::ExpSum { dst, .. }
             | Self::Gather { dst, .. }
             | Self::Copy { dst, .. } => Some(*dst),
             Self::Store { .. } | Self::Scatter { .. } | Self::ReduceRows { .. } | Self::ReduceCols { .. } => {
@@ -39,6 +40,7 @@ impl StripOp {
             | Self::Exp2Affine { .. }
             | Self::ExpSub { .. }
             | Self::Exp2Sub { .. }
+            | Self::ExpSum { .. }
             | Self::Gather { .. }
             | Self::Copy { .. }
             | Self::Store { .. }
@@ -58,7 +60,8 @@ impl StripOp {
             | Self::Cast { .. }
             | Self::Exp2Affine { .. }
             | Self::ExpSub { .. }
-            | Self::Exp2Sub { .. } => true,
+            | Self::Exp2Sub { .. }
+            | Self::ExpSum { .. } => true,
             Self::Fetch { .. }
             | Self::FetchTile { .. }
             | Self::Iota { .. }
@@ -76,7 +79,10 @@ impl StripOp {
     pub(crate) fn operands_mut(&mut self) -> Vec<&mut Operand> {
         match self {
             Self::Fill { a, .. } | Self::Store { a, .. } => vec![a],
-            Self::Binary { a, b, .. } | Self::ExpSub { a, b, .. } | Self::Exp2Sub { a, b, .. } => vec![a, b],
+            Self::Binary { a, b, .. }
+            | Self::ExpSub { a, b, .. }
+            | Self::Exp2Sub { a, b, .. }
+            | Self::ExpSum { a, b, .. } => vec![a, b],
             Self::Fma { a, b, c, .. } => vec![a, b, c],
             Self::Select { cond, a, b, .. } => vec![cond, a, b],
             Self::Exp2Affine { a, s, b, .. } => vec![a, s, b],
@@ -111,6 +117,7 @@ impl StripOp {
             | Self::Exp2Affine { .. }
             | Self::ExpSub { .. }
             | Self::Exp2Sub { .. }
+            | Self::ExpSum { .. }
             | Self::Gather { .. }
             | Self::Store { .. }
             | Self::Scatter { .. } => None,

@@ -3,8 +3,8 @@
 
 use super::alias;
 use super::indexed;
-use super::memory::{Cols, MemRun, RtView, is_verbatim, prepare, read_row, write_row};
-use super::micro::{self, Arg as StripArg, Isa};
+use super::memory::{Cols, MemRun, RtView, is_verbatim, prepare, read_row, write_row, write_run};
+use super::micro::{self, Arg as StripArg, Isa, Next};
 use super::program::{CpuProgram, Group, MemAccess, NO_AXIS, Operand, SlotKind, StripOp};
 use super::run::State;
 use super::scalar;
@@ -28,6 +28,11 @@ pub(crate) struct Strip {
 impl Strip {
     pub(crate) const fn elems(&self) -> usize {
         self.n_rows as usize * self.n_cols as usize
+    }
+
+    /// The number of the first element in the group's own order.
+    const fn linear(&self, group: &Group) -> usize {
+        self.row as usize * group.cols as usize + self.col as usize
     }
 
     /// Calls `f` with the number and the outer coordinates of every row.
@@ -71,32 +76,25 @@ pub(crate) struct Cx<'p> {
     pub runs: *const MemRun,
     /// Iteration axis of the columns.
     pub col_axis: usize,
-    /// Tile in memory to ask for in step with the iteration.
-    ahead: Option<Ahead>,
+    /// The tile in memory that the next program will read first, to ask for in step with the iteration.
+    ahead: Option<Next>,
+    /// Whether an operation of the group asks for it while it computes.
+    asks_in_step: bool,
 }
 
-/// The tile that the next program will read first: whole rows, one after the other.
-#[derive(Clone, Copy)]
-struct Ahead {
-    start: *const u8,
-    element_bytes: usize,
-}
-
-impl Ahead {
-    /// The tile behind that of `mem`, if there is one and the second-level cache has room for it.
-    fn new(mem: &MemAccess, group: &Group, views: &[RtView], regs: &[u64]) -> Option<Self> {
-        let view = &views[mem.view as usize];
-        let at = |axis: usize| mem.offsets[axis].map_or(0, |r| i64::from(regs[r as usize] as i32));
-        let (rows, cols) = (i64::from(group.rows), i64::from(group.cols));
-        let element_bytes = mem.dtype.size_bytes();
-        let is_there = at(0) >= 0 && at(0) + 2 * rows <= view.dims[0] && at(1) == 0 && cols == view.dims[1];
-        let is_dense = view.strides[..2] == [cols, 1];
-        let elements = (rows * cols) as usize;
-        (is_there && is_dense && elements * element_bytes <= AHEAD_BYTES).then(|| Self {
-            start: view.ptr.wrapping_add(((at(0) + rows) * cols) as usize * element_bytes),
-            element_bytes,
-        })
-    }
+/// The tile behind that of `mem`, whole rows one after the other, if there is one and the second-level cache has room for it.
+fn tile_behind(mem: &MemAccess, group: &Group, views: &[RtView], regs: &[u64]) -> Option<Next> {
+    let view = &views[mem.view as usize];
+    let at = |axis: usize| mem.offsets[axis].map_or(0, |r| i64::from(regs[r as usize] as i32));
+    let (rows, cols) = (i64::from(group.rows), i64::from(group.cols));
+    let element_bytes = mem.dtype.size_bytes();
+    let is_there = at(0) >= 0 && at(0) + 2 * rows <= view.dims[0] && at(1) == 0 && cols == view.dims[1];
+    let is_dense = view.strides[..2] == [cols, 1];
+    let elements = (rows * cols) as usize;
+    (is_there && is_dense && elements * element_bytes <= AHEAD_BYTES).then(|| Next {
+        start: view.ptr.wrapping_add(((at(0) + rows) * cols) as usize * element_bytes),
+        element_bytes,
+    })
 }
 
 impl Cx<'_> {
@@ -156,13 +154,14 @@ pub(crate) unsafe fn run_group(program: &CpuProgram, group: &Group, state: &mut 
             ptrs: state.ptrs.as_mut_ptr(),
             runs: state.runs.as_ptr(),
             col_axis,
-            ahead: group.ahead.as_ref().and_then(|m| Ahead::new(m, group, state.views, state.regs)),
+            ahead: group.ahead.as_ref().and_then(|m| tile_behind(m, group, state.views, state.regs)),
+            asks_in_step: group.ops.iter().any(|op| matches!(op, StripOp::ExpSum { .. })),
         }
     };
     // SAFETY: as for the whole function.
     unsafe {
         for (i, s) in group.slots.iter().enumerate() {
-            if let SlotKind::Scratch(at) | SlotKind::Fetched(at) = s {
+            if let SlotKind::Scratch(at) | SlotKind::Fetched(at) | SlotKind::Stored { at, .. } = s {
                 *cx.ptrs.add(i) = cx.scratch.add(*at as usize);
             }
         }
@@ -193,10 +192,7 @@ pub(crate) unsafe fn run_group(program: &CpuProgram, group: &Group, state: &mut 
 
 unsafe fn run_strip(cx: &Cx<'_>, strip: &Strip) {
     let group = cx.group;
-    let linear = strip.row as usize * group.cols as usize + strip.col as usize;
-    if let Some(Ahead { start, element_bytes }) = cx.ahead {
-        micro::prefetch(start.wrapping_add(linear * element_bytes), strip.elems() * element_bytes);
-    }
+    let linear = strip.linear(group);
     // SAFETY: tile slots stay within their tiles for every strip of the iteration space.
     unsafe {
         for (i, s) in group.slots.iter().enumerate() {
@@ -208,10 +204,25 @@ unsafe fn run_strip(cx: &Cx<'_>, strip: &Strip) {
                     let at = tile_index(strip.col, &strip.coords, strides, *col_stride);
                     *cx.ptrs.add(i) = cx.buf(*buf).add(at * *size as usize);
                 }
+                SlotKind::Stored { mem, at } => {
+                    let run = &*cx.runs.add(*mem as usize);
+                    let home = cx.scratch.add(*at as usize);
+                    let straight = if run.past_caches { None } else { whole_strip(cx, strip, run) };
+                    *cx.ptrs.add(i) = straight.unwrap_or(home);
+                }
                 SlotKind::Scratch(_) | SlotKind::Fetched(_) => {}
             }
         }
-        for op in &group.ops {
+        let parts = group.ops.len();
+        for (i, op) in group.ops.iter().enumerate() {
+            // Spread over the operations: memory takes only so many requests at once.
+            if let Some(next) = cx.ahead
+                && !cx.asks_in_step
+            {
+                let part = |i: usize| strip.elems() * i / parts * next.element_bytes;
+                let from = linear * next.element_bytes + part(i);
+                micro::prefetch(next.start.wrapping_add(from), part(i + 1) - part(i));
+            }
             run_op(cx, strip, op);
         }
     }
@@ -245,6 +256,16 @@ unsafe fn run_op(cx: &Cx<'_>, strip: &Strip, op: &StripOp) {
             }
             StripOp::Exp2Sub { dst, a, b } => {
                 micro::exp2_sub(isa, cx.ptr(*dst).cast(), cx.arg(*a), cx.arg(*b), n);
+            }
+            StripOp::ExpSum { base, dst, a, b, sum } => {
+                let next = cx.ahead.map_or(Next::NONE, |next| Next {
+                    start: next.start.wrapping_add(strip.linear(cx.group) * next.element_bytes),
+                    ..next
+                });
+                let to = cx.ptr(*dst).cast();
+                let part = micro::exp_sum(isa, *base, to, cx.arg(*a), cx.arg(*b), n, next);
+                let part = u64::from(part.to_bits());
+                join_row(strip, ReduceOp::Sum, DType::F32, cx.buf(*sum).add(strip.row as usize * 4), part);
             }
             StripOp::Fetch { dst, mem } => fetch(cx, strip, *dst, *mem),
             StripOp::FetchTile { dst, buf, size, strides, col_stride, once } => {
@@ -334,15 +355,24 @@ unsafe fn reduce_rows(cx: &Cx<'_>, strip: &Strip, op: ReduceOp, dtype: DType, ds
             micro::reduce(cx.isa, op, dtype, to, src, strip.n_rows as usize, n, 1);
             return;
         }
-        // A later segment of one row joins what the earlier ones gave.
         let mut part = 0u64;
         micro::reduce(cx.isa, op, dtype, (&raw mut part).cast(), src, 1, n, 1);
-        if size == 8 {
+        join_row(strip, op, dtype, to, part);
+    }
+}
+
+/// Puts what a strip of one row was reduced to at `to`; a later segment joins what the earlier ones gave.
+unsafe fn join_row(strip: &Strip, op: ReduceOp, dtype: DType, to: *mut u8, part: u64) {
+    let joined =
+        |old: u64| if strip.col == 0 { part } else { scalar::binary(combining(op), dtype, old, part) };
+    // SAFETY: `to` is the row's element of the reduced tile.
+    unsafe {
+        if micro::arena_bytes(dtype) == 8 {
             let to = to.cast::<u64>();
-            *to = scalar::binary(combining(op), dtype, *to, part);
+            *to = joined(*to);
         } else {
             let to = to.cast::<u32>();
-            *to = scalar::binary(combining(op), dtype, u64::from(*to), part) as u32;
+            *to = joined(u64::from(*to)) as u32;
         }
     }
 }
@@ -370,33 +400,45 @@ unsafe fn iota(cx: &Cx<'_>, strip: &Strip, dst: *mut i32, axis: u8, start: i32) 
     });
 }
 
+/// Whether the outer coordinates are in bounds.
+fn is_inside(run: &MemRun, coords: &[i64; MAX_RANK], n_outer: usize) -> bool {
+    (0..n_outer).all(|j| run.lo[j] <= coords[j] && coords[j] < run.hi[j])
+}
+
+/// Where the strip begins in memory, if all of it is in bounds and its elements follow one another there.
+fn whole_strip(cx: &Cx<'_>, strip: &Strip, run: &MemRun) -> Option<*mut u8> {
+    let n_outer = cx.group.outer.len();
+    let (first, end) = (i64::from(strip.col), i64::from(strip.col + strip.n_cols));
+    let ca = cx.col_axis;
+    let whole_cols = run.lo[ca] <= first && end <= run.hi[ca] && run.stride[ca] == run.size;
+    // Rows that follow one another in memory are one long row.
+    let follows = strip.n_rows == 1
+        || (n_outer == 1
+            && run.stride[0] == i64::from(cx.group.cols) * run.size
+            && strip.coords[0] + i64::from(strip.n_rows) <= run.hi[0]);
+    (whole_cols && follows && is_inside(run, &strip.coords, n_outer))
+        .then(|| run.address(&strip.coords, n_outer).wrapping_offset((first * run.size) as isize))
+}
+
 unsafe fn fetch(cx: &Cx<'_>, strip: &Strip, dst: u32, mem: u32) {
     let access = &cx.group.mems[mem as usize];
     let dtype = access.dtype;
     let element = micro::arena_bytes(dtype);
     let n_outer = cx.group.outer.len();
     let n = strip.n_cols as usize;
-    let (first, end) = (i64::from(strip.col), i64::from(strip.col + strip.n_cols));
+    let first = i64::from(strip.col);
     // SAFETY: only elements inside the run's box are read; the slot has room for the strip.
     unsafe {
         let run = &*cx.runs.add(mem as usize);
         let (home, may_point) = match cx.group.slots[dst as usize] {
             SlotKind::Fetched(at) => (cx.scratch.add(at as usize), is_verbatim(dtype)),
-            SlotKind::Scratch(_) | SlotKind::Linear { .. } | SlotKind::RowOf { .. } => (cx.ptr(dst), false),
+            SlotKind::Scratch(_)
+            | SlotKind::Linear { .. }
+            | SlotKind::RowOf { .. }
+            | SlotKind::Stored { .. } => (cx.ptr(dst), false),
         };
         *cx.ptrs.add(dst as usize) = home;
-        let ca = cx.col_axis;
-        let whole_cols = run.lo[ca] <= first && end <= run.hi[ca] && run.stride[ca] == run.size;
-        // Rows that follow one another in memory are one long row.
-        let follows = strip.n_rows == 1
-            || (n_outer == 1
-                && run.stride[0] == i64::from(cx.group.cols) * run.size
-                && run.lo[0] <= strip.coords[0]
-                && strip.coords[0] + i64::from(strip.n_rows) <= run.hi[0]);
-        let inside =
-            |coords: &[i64; MAX_RANK]| (0..n_outer).all(|j| run.lo[j] <= coords[j] && coords[j] < run.hi[j]);
-        if whole_cols && follows && inside(&strip.coords) {
-            let src = run.address(&strip.coords, n_outer).wrapping_offset((first * run.size) as isize);
+        if let Some(src) = whole_strip(cx, strip, run) {
             if may_point {
                 *cx.ptrs.add(dst as usize) = src;
             } else {
@@ -404,10 +446,10 @@ unsafe fn fetch(cx: &Cx<'_>, strip: &Strip, dst: u32, mem: u32) {
             }
             return;
         }
-        let cols = Cols { axis: ca, first, n };
+        let cols = Cols { axis: cx.col_axis, first, n };
         strip.for_each_row(&cx.group.outer, |r, coords| {
             let to = home.add(r * n * element);
-            if inside(coords) {
+            if is_inside(run, coords, n_outer) {
                 read_row(cx.isa, dtype, run, run.address(coords, n_outer), cols, to);
             } else {
                 micro::fill(dtype, to, (&raw const run.pad).cast(), n);
@@ -425,8 +467,15 @@ unsafe fn store(cx: &Cx<'_>, strip: &Strip, mem: u32, src: *const u8) {
     // SAFETY: only elements inside the run's box are written.
     unsafe {
         let run = &*cx.runs.add(mem as usize);
+        if let Some(dst) = whole_strip(cx, strip, run) {
+            // What was computed in place is there already.
+            if src != dst.cast_const() {
+                write_run(cx.isa, dtype, run, src, dst, strip.elems());
+            }
+            return;
+        }
         strip.for_each_row(&cx.group.outer, |r, coords| {
-            if (0..n_outer).all(|j| run.lo[j] <= coords[j] && coords[j] < run.hi[j]) {
+            if is_inside(run, coords, n_outer) {
                 let row = run.address(coords, n_outer);
                 write_row(cx.isa, dtype, run, row, cols, src.add(r * n * element));
             }

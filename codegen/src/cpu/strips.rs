@@ -8,8 +8,10 @@
 //! Invariant: a strip is whole rows, or a segment of one row, so coordinates of outer axes are known per row.
 
 use super::build::{Draft, DraftReduce, DraftSlot, is_linear};
-use super::program::{Group, NO_AXIS, Operand, SlotKind, StripOp};
-use crate::ir::{DType, MAX_RANK};
+use super::memory::is_verbatim;
+use super::micro::{self, Base};
+use super::program::{Group, MemAccess, NO_AXIS, Operand, SlotKind, StripOp};
+use crate::ir::{DType, MAX_RANK, ReduceOp};
 
 /// Bytes of strip buffers that stay in the first-level cache beside the operands.
 const SCRATCH_TARGET_BYTES: usize = 24 << 10;
@@ -42,8 +44,11 @@ pub(crate) fn finish(mut d: Draft) -> Group {
     for op in all {
         p.push(op, &d);
     }
+    if strip_rows == 1 {
+        join_sums(&mut p.ops);
+    }
     let strip_elems = (strip_rows * strip_cols) as usize;
-    let scratch_bytes = p.allocate(strip_elems);
+    let scratch_bytes = p.allocate(strip_elems, &d.mems);
     let loads = d.mems.iter().filter(|m| !m.is_store).count();
     let stores = d.mems.len() - loads;
     Group {
@@ -59,6 +64,30 @@ pub(crate) fn finish(mut d: Draft) -> Group {
         scratch_bytes,
         ahead: None,
         may_alias: stores > 0 && (loads > 0 || stores > 1),
+    }
+}
+
+/// Has exponentials and the sum of their rows run in one pass. Nothing in the group reads a sum, so it may come early.
+fn join_sums(ops: &mut Vec<StripOp>) {
+    let mut at = 0;
+    while at < ops.len() {
+        let (base, dst, a, b) = match ops[at] {
+            StripOp::ExpSub { dst, a, b } => (Base::E, dst, a, b),
+            StripOp::Exp2Sub { dst, a, b } => (Base::Two, dst, a, b),
+            _ => {
+                at += 1;
+                continue;
+            }
+        };
+        let sum = ops.iter().position(|op| {
+            matches!(op, StripOp::ReduceRows { op: ReduceOp::Sum, dtype: DType::F32, a, .. } if *a == dst)
+        });
+        if let Some(k) = sum
+            && let StripOp::ReduceRows { dst: sum, .. } = ops.remove(k)
+        {
+            ops[at] = StripOp::ExpSum { base, dst, a, b, sum };
+        }
+        at += 1;
     }
 }
 
@@ -250,7 +279,7 @@ impl Placer {
             && !matches!(a, Operand::Row(_))
         {
             let dtype = d.mems[*mem as usize].dtype;
-            let dst = self.new_slot(super::micro::arena_bytes(dtype) as u8);
+            let dst = self.new_slot(micro::arena_bytes(dtype) as u8);
             self.ops.push(StripOp::Fill { dst, dtype, a: *a, once: matches!(a, Operand::Reg(_)) });
             *a = Operand::Row(dst);
         }
@@ -263,7 +292,7 @@ impl Placer {
     }
 
     /// Shares strip buffers among slots that are not alive together; returns their bytes.
-    fn allocate(&mut self, strip_elems: usize) -> u32 {
+    fn allocate(&mut self, strip_elems: usize, mems: &[MemAccess]) -> u32 {
         let mut last = vec![0usize; self.kinds.len()];
         for (i, op) in self.ops.iter().enumerate() {
             op.for_each_source(&mut |s| last[s as usize] = i);
@@ -325,9 +354,26 @@ impl Placer {
             };
             held.push((dst, size, at));
             let fetched = matches!(op, StripOp::Fetch { .. }) && !copied.contains(&dst);
-            self.kinds[dst as usize] =
-                Some(if fetched { SlotKind::Fetched(at) } else { SlotKind::Scratch(at) });
+            self.kinds[dst as usize] = Some(match self.stored_at_once(i, dst, mems) {
+                Some(mem) => SlotKind::Stored { mem, at },
+                None if fetched => SlotKind::Fetched(at),
+                None => SlotKind::Scratch(at),
+            });
         }
         top
+    }
+
+    /// The access that writes what operation `i` makes of its operands, in the next step and as it is in the arena: nothing reads
+    /// memory between the two, so the operation may write there itself.
+    fn stored_at_once(&self, i: usize, dst: u32, mems: &[MemAccess]) -> Option<u32> {
+        let Some(StripOp::Store { mem, a: Operand::Row(a) }) = self.ops.get(i + 1) else { return None };
+        let mut readers = 0;
+        for op in &self.ops {
+            op.for_each_source(&mut |s| readers += usize::from(s == dst));
+        }
+        let access = &mems[*mem as usize];
+        let is_same = micro::arena_bytes(access.dtype) == usize::from(self.sizes[dst as usize]);
+        let fits = *a == dst && readers == 1 && is_same && is_verbatim(access.dtype);
+        (fits && self.ops[i].may_overwrite()).then_some(*mem)
     }
 }

@@ -18,6 +18,7 @@
 )]
 
 use std::cell::UnsafeCell;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -32,8 +33,8 @@ const SPINS: u32 = 4_000;
 
 /// A region in flight.
 struct Job {
-    /// Runs one item; the pointer is valid while the state is open or somebody is inside.
-    body: *const (dyn Fn(usize) + Sync),
+    /// Runs neighbouring items; the pointer is valid while the state is open or somebody is inside.
+    body: *const (dyn Fn(Range<usize>) + Sync),
     /// Number of items.
     items: usize,
     /// What is left divided by this is taken at a time.
@@ -68,7 +69,7 @@ impl Pool {
     #[must_use]
     pub fn new(threads: usize) -> Self {
         let extra = threads.saturating_sub(1);
-        let idle: &'static (dyn Fn(usize) + Sync) = &|_| {};
+        let idle: &'static (dyn Fn(Range<usize>) + Sync) = &|_| {};
         let shared = Arc::new(Shared {
             state: AtomicU64::new(0),
             job: UnsafeCell::new(Job { body: std::ptr::from_ref(idle), items: 0, shares: 1 }),
@@ -104,14 +105,23 @@ impl Pool {
     /// # Panics
     /// With the payload of the first item that panicked, after all threads have left the region.
     pub fn run(&self, items: usize, body: &(dyn Fn(usize) + Sync)) {
+        self.run_shares(items, &|share| share.for_each(body));
+    }
+
+    /// As [`Pool::run`], for a body that takes the neighbouring items which one thread has claimed together, and so sets up and
+    /// tidies away once for all of them.
+    ///
+    /// # Panics
+    /// As [`Pool::run`].
+    pub fn run_shares(&self, items: usize, body: &(dyn Fn(Range<usize>) + Sync)) {
         if items <= 1 || self.workers.is_empty() {
-            (0..items).for_each(body);
+            body(0..items);
             return;
         }
         let _region = self.region.lock().unwrap_or_else(PoisonError::into_inner);
         let shared = &*self.shared;
         // SAFETY: only the lifetime changes; nobody dereferences the pointer after `run` returns.
-        let body: *const (dyn Fn(usize) + Sync + 'static) =
+        let body: *const (dyn Fn(Range<usize>) + Sync + 'static) =
             unsafe { std::mem::transmute(std::ptr::from_ref(body)) };
         // SAFETY: the region lock is held and the state is closed with nobody inside, so nobody reads the job.
         unsafe { *shared.job.get() = Job { body, items, shares: 2 * self.threads() } };
@@ -186,9 +196,7 @@ unsafe fn take_items(shared: &Shared) {
             let Ok(first) = shared.next.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take) else {
                 return;
             };
-            for item in first..first + share(first) {
-                body(item);
-            }
+            body(first..first + share(first));
         }
     }));
     if let Err(payload) = outcome {

@@ -39,8 +39,8 @@ unsafe fn with_sign_of<S: Simd>(magnitude: S::F, x: S::F) -> S::F {
 /// e^x: x = n ln 2 + r with |r| <= ln 2 / 2, e^r by a polynomial of degree 5.
 #[inline(always)]
 pub(super) unsafe fn exp<S: Simd>(x: S::F) -> S::F {
-    // The operand order of the clamps lets NaN through.
-    let clamped = S::max_raw(S::splat(-88.0), S::min_raw(S::splat(89.0), x));
+    // The operand order lets NaN through; whatever comes of arguments far below is masked away in the end.
+    let clamped = S::min_raw(S::splat(89.0), x);
     let n = S::nearest(S::mul(clamped, S::splat(std::f32::consts::LOG2_E)));
     let r = S::fnma(n, S::splat(LN2_LO), S::fnma(n, S::splat(LN2_HI), clamped));
     let p = horner!(S, r, 0.008_290_314, 0.041_897_93, 0.166_676_36, 0.499_991_5, 0.999_999_7, 1.0);
@@ -50,7 +50,7 @@ pub(super) unsafe fn exp<S: Simd>(x: S::F) -> S::F {
 /// 2^x: x = n + r with |r| <= 1/2, 2^r by a polynomial of degree 6.
 #[inline(always)]
 pub(super) unsafe fn exp2<S: Simd>(x: S::F) -> S::F {
-    let clamped = S::max_raw(S::splat(-127.0), S::min_raw(S::splat(129.0), x));
+    let clamped = S::min_raw(S::splat(129.0), x);
     let n = S::nearest(clamped);
     let r = S::sub(clamped, n);
     let p = horner!(

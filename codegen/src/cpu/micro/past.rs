@@ -46,14 +46,20 @@ pub fn fence() {
 
 /// Asks for `bytes` from `src` on to be brought to the second-level cache; they need not be valid.
 pub fn prefetch(src: *const u8, bytes: usize) {
-    #[cfg(target_arch = "x86_64")]
     for line in (0..bytes).step_by(LINE_BYTES) {
-        // SAFETY: a prefetch of any address is harmless.
-        unsafe {
-            use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
-            _mm_prefetch::<_MM_HINT_T1>(src.wrapping_add(line).cast());
-        }
+        prefetch_line(src.wrapping_add(line));
+    }
+}
+
+/// As [`prefetch`], for the line at `src`.
+#[inline(always)]
+pub(super) fn prefetch_line(src: *const u8) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a prefetch of any address is harmless.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T1>(src.cast());
     }
     #[cfg(not(target_arch = "x86_64"))]
-    let _ = (src, bytes);
+    let _ = src;
 }

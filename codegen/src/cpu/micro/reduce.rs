@@ -11,8 +11,10 @@ use super::strips_int::{binary_i64, binary_words};
 use crate::ir::ops::{ArgOp, BinaryOp, ReduceOp};
 use crate::ir::types::DType;
 
-const VIRTUAL_LANES: usize = 64;
-const MAX_PARTS: usize = 8;
+/// Lanes that a row is reduced in.
+pub(super) const VIRTUAL_LANES: usize = 64;
+/// The most vectors that the virtual lanes take.
+pub(super) const MAX_PARTS: usize = 8;
 
 /// One contiguous row.
 #[inline(always)]
@@ -26,6 +28,22 @@ unsafe fn fold_row<S: Simd, R: Fold>(src: *const f32, n: usize) -> f32 {
         }
         i += VIRTUAL_LANES;
     }
+    let folded = fold_rest::<S, R>(parts, src, i, n);
+    if R::START != 0.0 && folded == R::START && (0..n).all(|i| (*src.add(i)).is_nan()) {
+        return f32::NAN;
+    }
+    folded
+}
+
+/// The end of a row from element `i` on, fewer than the virtual lanes are, and then the lanes.
+#[inline(always)]
+pub(super) unsafe fn fold_rest<S: Simd, R: Fold>(
+    mut parts: [S::F; MAX_PARTS],
+    src: *const f32,
+    mut i: usize,
+    n: usize,
+) -> f32 {
+    let used = VIRTUAL_LANES / S::LANES;
     for part in parts.iter_mut().take(used) {
         let rest = (n - i).min(S::LANES);
         if rest == S::LANES {
@@ -44,11 +62,7 @@ unsafe fn fold_row<S: Simd, R: Fold>(src: *const f32, n: usize) -> f32 {
         }
         half /= 2;
     }
-    let folded = S::fold::<R>(parts[0]);
-    if R::START != 0.0 && folded == R::START && (0..n).all(|i| (*src.add(i)).is_nan()) {
-        return f32::NAN;
-    }
-    folded
+    S::fold::<R>(parts[0])
 }
 
 /// `V` vectors side by side, down `axis` rows that are `inner` apart; `last` lanes of the last vector count.

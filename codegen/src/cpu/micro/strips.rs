@@ -26,15 +26,20 @@ pub(super) struct Stream<T> {
     mask: usize,
 }
 
+/// Room for a scalar operand's copies, as aligned as a vector: loads that cross cache lines take twice as long.
+#[derive(Clone, Copy)]
+#[repr(align(64))]
+pub(super) struct Splats<T>(pub [T; MAX_LANES]);
+
 impl<T: Copy> Stream<T> {
     /// `buffer` must live as long as the stream.
     #[inline(always)]
-    pub(super) unsafe fn new(arg: Arg, buffer: &mut [T; MAX_LANES]) -> Self {
+    pub(super) unsafe fn new(arg: Arg, buffer: &mut Splats<T>) -> Self {
         match arg {
             Arg::Row(p) => Self { p: p.cast(), mask: usize::MAX },
             Arg::Splat(p) => {
-                *buffer = [p.cast::<T>().read_unaligned(); MAX_LANES];
-                Self { p: buffer.as_ptr(), mask: 0 }
+                buffer.0 = [p.cast::<T>().read_unaligned(); MAX_LANES];
+                Self { p: buffer.0.as_ptr(), mask: 0 }
             }
         }
     }
@@ -112,7 +117,7 @@ unsafe fn rem_floats(dst: *mut f32, a: Stream<f32>, b: Stream<f32>, n: usize) {
 
 #[inline(always)]
 unsafe fn binary_floats<S: Simd>(op: BinaryOp, dst: *mut f32, a: Arg, b: Arg, n: usize) {
-    let (mut a_buffer, mut b_buffer) = ([0.0; MAX_LANES], [0.0; MAX_LANES]);
+    let (mut a_buffer, mut b_buffer) = (Splats([0.0; MAX_LANES]), Splats([0.0; MAX_LANES]));
     let a = Stream::<f32>::new(a, &mut a_buffer);
     let b = Stream::<f32>::new(b, &mut b_buffer);
     match op {
@@ -155,7 +160,7 @@ unsafe fn binary_body<S: Simd>(op: BinaryOp, dtype: DType, dst: *mut u8, a: Arg,
 
 #[inline(always)]
 unsafe fn fma_body<S: Simd>(dtype: DType, dst: *mut u8, a: Arg, b: Arg, c: Arg, n: usize) {
-    let mut buffers = [[0.0f32; MAX_LANES]; 3];
+    let mut buffers = [Splats([0.0f32; MAX_LANES]); 3];
     let [a_buffer, b_buffer, c_buffer] = &mut buffers;
     let a = Stream::<f32>::new(a, a_buffer);
     let b = Stream::<f32>::new(b, b_buffer);
@@ -167,7 +172,7 @@ unsafe fn fma_body<S: Simd>(dtype: DType, dst: *mut u8, a: Arg, b: Arg, c: Arg, 
 
 #[inline(always)]
 unsafe fn exp2_affine_body<S: Simd>(dst: *mut f32, a: Arg, s: Arg, b: Arg, n: usize) {
-    let mut buffers = [[0.0f32; MAX_LANES]; 3];
+    let mut buffers = [Splats([0.0f32; MAX_LANES]); 3];
     let [a_buffer, s_buffer, b_buffer] = &mut buffers;
     let a = Stream::<f32>::new(a, a_buffer);
     let s = Stream::<f32>::new(s, s_buffer);
@@ -177,7 +182,7 @@ unsafe fn exp2_affine_body<S: Simd>(dst: *mut f32, a: Arg, s: Arg, b: Arg, n: us
 
 #[inline(always)]
 unsafe fn exp_sub_body<S: Simd>(dst: *mut f32, a: Arg, b: Arg, n: usize) {
-    let (mut a_buffer, mut b_buffer) = ([0.0; MAX_LANES], [0.0; MAX_LANES]);
+    let (mut a_buffer, mut b_buffer) = (Splats([0.0; MAX_LANES]), Splats([0.0; MAX_LANES]));
     let a = Stream::<f32>::new(a, &mut a_buffer);
     let b = Stream::<f32>::new(b, &mut b_buffer);
     strip!(S, dst, n, a, b => math::exp::<S>(S::sub(a, b)));
@@ -185,7 +190,7 @@ unsafe fn exp_sub_body<S: Simd>(dst: *mut f32, a: Arg, b: Arg, n: usize) {
 
 #[inline(always)]
 unsafe fn exp2_sub_body<S: Simd>(dst: *mut f32, a: Arg, b: Arg, n: usize) {
-    let (mut a_buffer, mut b_buffer) = ([0.0; MAX_LANES], [0.0; MAX_LANES]);
+    let (mut a_buffer, mut b_buffer) = (Splats([0.0; MAX_LANES]), Splats([0.0; MAX_LANES]));
     let a = Stream::<f32>::new(a, &mut a_buffer);
     let b = Stream::<f32>::new(b, &mut b_buffer);
     strip!(S, dst, n, a, b => math::exp2::<S>(S::sub(a, b)));
@@ -193,10 +198,10 @@ unsafe fn exp2_sub_body<S: Simd>(dst: *mut f32, a: Arg, b: Arg, n: usize) {
 
 #[inline(always)]
 unsafe fn select_body<S: Simd>(dtype: DType, dst: *mut u8, cond: Arg, a: Arg, b: Arg, n: usize) {
-    let mut cond_buffer = [0.0f32; MAX_LANES];
+    let mut cond_buffer = Splats([0.0f32; MAX_LANES]);
     let cond = Stream::<f32>::new(cond, &mut cond_buffer);
     if dtype == DType::I64 {
-        let mut buffers = [[0i64; MAX_LANES]; 2];
+        let mut buffers = [Splats([0i64; MAX_LANES]); 2];
         let [a_buffer, b_buffer] = &mut buffers;
         let (a, b) = (Stream::<i64>::new(a, a_buffer), Stream::<i64>::new(b, b_buffer));
         for i in 0..n {
@@ -205,7 +210,7 @@ unsafe fn select_body<S: Simd>(dtype: DType, dst: *mut u8, cond: Arg, a: Arg, b:
         }
         return;
     }
-    let mut buffers = [[0.0f32; MAX_LANES]; 2];
+    let mut buffers = [Splats([0.0f32; MAX_LANES]); 2];
     let [a_buffer, b_buffer] = &mut buffers;
     let (a, b) = (Stream::<f32>::new(a, a_buffer), Stream::<f32>::new(b, b_buffer));
     let out = dst.cast::<f32>();

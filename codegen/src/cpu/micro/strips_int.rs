@@ -4,7 +4,7 @@
 //! source would fail. Types narrower than 32 bits are computed in 32 and wrapped in a second pass where they can leave their range.
 
 use super::simd::MAX_LANES;
-use super::strips::{Arg, Stream};
+use super::strips::{Arg, Splats, Stream};
 use crate::ir::ops::{BinaryOp, UnaryOp};
 use crate::ir::types::DType;
 
@@ -148,7 +148,7 @@ pub(super) unsafe fn binary_words(op: BinaryOp, dtype: DType, dst: *mut u8, a: A
     if dtype == DType::U32 && !matches!(op, BinaryOp::Add | BinaryOp::Sub | BinaryOp::Mul) {
         return binary_u32(op, dst, a, b, n);
     }
-    let (mut a_buffer, mut b_buffer) = ([0i32; MAX_LANES], [0i32; MAX_LANES]);
+    let (mut a_buffer, mut b_buffer) = (Splats([0i32; MAX_LANES]), Splats([0i32; MAX_LANES]));
     let a = Stream::<i32>::new(a, &mut a_buffer);
     let b = Stream::<i32>::new(b, &mut b_buffer);
     let out = dst.cast::<i32>();
@@ -186,7 +186,7 @@ pub(super) unsafe fn binary_words(op: BinaryOp, dtype: DType, dst: *mut u8, a: A
 
 #[inline(always)]
 unsafe fn binary_u32(op: BinaryOp, dst: *mut u8, a: Arg, b: Arg, n: usize) {
-    let (mut a_buffer, mut b_buffer) = ([0u32; MAX_LANES], [0u32; MAX_LANES]);
+    let (mut a_buffer, mut b_buffer) = (Splats([0u32; MAX_LANES]), Splats([0u32; MAX_LANES]));
     let a = Stream::<u32>::new(a, &mut a_buffer);
     let b = Stream::<u32>::new(b, &mut b_buffer);
     let out = dst.cast::<u32>();
@@ -222,7 +222,7 @@ unsafe fn binary_u32(op: BinaryOp, dst: *mut u8, a: Arg, b: Arg, n: usize) {
 
 #[inline(always)]
 pub(super) unsafe fn binary_i64(op: BinaryOp, dst: *mut u8, a: Arg, b: Arg, n: usize) {
-    let (mut a_buffer, mut b_buffer) = ([0i64; MAX_LANES], [0i64; MAX_LANES]);
+    let (mut a_buffer, mut b_buffer) = (Splats([0i64; MAX_LANES]), Splats([0i64; MAX_LANES]));
     let a = Stream::<i64>::new(a, &mut a_buffer);
     let b = Stream::<i64>::new(b, &mut b_buffer);
     let (out, truth) = (dst.cast::<i64>(), dst.cast::<i32>());
