@@ -62,6 +62,15 @@ const MATRIX: &[Expected] = &[
     expected(Arch::Sm80, "matmul", "f16", PRODUCT, AMPERE),
     expected(Arch::Sm80, "matmul_gated", "bf16", PRODUCT, AMPERE),
     expected(Arch::Sm80, "attention", "bf16", &[256, 256, 2, 2, 128], AMPERE),
+    // Head sizes of larger models.
+    expected(Arch::Sm90a, "attention", "bf16", &[256, 256, 2, 1, 192], HOPPER),
+    expected(Arch::Sm90a, "attention", "bf16", &[256, 256, 2, 2, 256], HOPPER),
+    expected(Arch::Sm80, "attention", "bf16", &[256, 256, 2, 1, 192], AMPERE),
+    expected(Arch::Sm80, "attention", "bf16", &[256, 256, 2, 2, 256], AMPERE),
+    expected(Arch::Sm90a, "attention_paged", "bf16", &[1, 256, 0, 2, 2, 192], AMPERE),
+    expected(Arch::Sm80, "attention_paged", "bf16", &[1, 256, 0, 2, 2, 256], AMPERE),
+    expected(Arch::Sm90a, "attention_decode", "bf16", &[1, 4096, 8, 4, 192, 16], DECODE),
+    expected(Arch::Sm80, "attention_decode", "bf16", &[1, 4096, 8, 8, 256, 16], DECODE),
     // All query heads of a key/value head in one program, which reads keys and values once.
     expected(Arch::Sm90a, "attention_decode", "bf16", &[1, 4096, 8, 4, 128, 16], DECODE),
     expected(Arch::Sm90a, "attention_decode", "f16", &[4, 4096, 8, 8, 128, 1], DECODE),

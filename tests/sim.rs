@@ -34,6 +34,9 @@ const HOPPER: &[(&str, &str, &[usize])] = &[
     ("attention", "bf16", &[65, 200, 2, 1, 80]),
     ("attention", "bf16", &[72, 129, 1, 2, 64]),
     ("attention", "bf16", &[40, 40, 1, 1, 256]),
+    ("attention", "f16", &[33, 65, 1, 2, 192]),
+    ("attention_paged", "bf16", &[2, 20, 40, 1, 2, 192]),
+    ("attention_paged", "f16", &[1, 20, 60, 1, 1, 256]),
 ];
 
 /// A problem, and what its schedule has beside the default.
