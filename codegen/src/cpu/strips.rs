@@ -73,13 +73,16 @@ pub(crate) fn finish(mut d: Draft) -> Group {
 fn join_sums(ops: &mut Vec<StripOp>) {
     let mut at = 0;
     while at < ops.len() {
-        let (base, dst, a, b) = match ops[at] {
-            StripOp::ExpSub { dst, a, b } => (Base::E, dst, a, b),
-            StripOp::Exp2Sub { dst, a, b } => (Base::Two, dst, a, b),
-            _ => {
-                at += 1;
-                continue;
-            }
+        let powers = if let StripOp::ExpSub { dst, a, b } = ops[at] {
+            Some((Base::E, dst, a, b))
+        } else if let StripOp::Exp2Sub { dst, a, b } = ops[at] {
+            Some((Base::Two, dst, a, b))
+        } else {
+            None
+        };
+        let Some((base, dst, a, b)) = powers else {
+            at += 1;
+            continue;
         };
         let sum = ops.iter().position(|op| {
             matches!(op, StripOp::ReduceRows { op: ReduceOp::Sum, dtype: DType::F32, a, .. } if *a == dst)
@@ -94,11 +97,8 @@ fn join_sums(ops: &mut Vec<StripOp>) {
 }
 
 /// How the result of `op` gets past the caches.
-fn past_form(op: &StripOp) -> Past {
-    match op {
-        StripOp::Binary { dtype: DType::F32, .. } => Past::Itself,
-        _ => Past::ByCopy,
-    }
+const fn past_form(op: &StripOp) -> Past {
+    if matches!(op, StripOp::Binary { dtype: DType::F32, .. }) { Past::Itself } else { Past::ByCopy }
 }
 
 /// Merges neighbouring axes that every access crosses alike; returns the new axis of each old one.
@@ -181,9 +181,10 @@ fn is_one_pass(d: &Draft) -> bool {
 /// Rows and columns of a strip.
 fn strip_shape(d: &Draft, rows: u32, cols: u32) -> (u32, u32) {
     let computed = d.slots.iter().filter(|s| !matches!(s, DraftSlot::Out { .. })).count().clamp(2, 8);
-    let elems = match is_one_pass(d) {
-        true if cols > 1024 => ONE_PASS_ELEMENTS,
-        _ => (SCRATCH_TARGET_BYTES / 4 / computed).clamp(256, 1024) as u32 & !63,
+    let elems = if cols > 1024 && is_one_pass(d) {
+        ONE_PASS_ELEMENTS
+    } else {
+        (SCRATCH_TARGET_BYTES / 4 / computed).clamp(256, 1024) as u32 & !63
     };
     if cols > elems {
         let segments = cols.div_ceil(elems);
