@@ -50,8 +50,8 @@ impl CpuProgram {
         compile::compile(func, isa)
     }
 
-    /// The program for a machine whose last-level cache has `bytes`: an output that is larger, and that the kernel does not read,
-    /// is stored past the caches.
+    /// The program for a machine whose last-level cache has `bytes`: an output that would not last in it, and that the kernel does
+    /// not read, is stored past the caches.
     #[must_use]
     pub fn with_last_level_cache(mut self, bytes: usize) -> Self {
         self.last_level_cache_bytes = bytes;

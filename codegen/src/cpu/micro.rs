@@ -86,7 +86,7 @@ pub use pack::{pack_a, pack_b, packed_len};
 pub use past::{fence, prefetch, store_past};
 pub use reduce::{arg_reduce, reduce};
 pub use stream::{cols_dot, rows_dot};
-pub use strips::{Arg, binary, exp_sub, exp2_affine, exp2_sub, fill, fma, iota, select, unary};
+pub use strips::{Arg, binary, binary_past, exp_sub, exp2_affine, exp2_sub, fill, fma, iota, select, unary};
 
 /// An instruction set the micro-kernels are compiled for, from least to most capable.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]

@@ -199,6 +199,13 @@ pub(crate) enum Operand {
     Reg(Reg),
 }
 
+/// Whether the producer of a stored strip has a form that stores past the caches.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Past {
+    Itself,
+    ByCopy,
+}
+
 /// Where a strip slot's address comes from.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum SlotKind {
@@ -212,7 +219,7 @@ pub(crate) enum SlotKind {
     Fetched(u32),
     /// What the store behind its producer writes: the memory of this access where the strip is whole there, else the scratch strip
     /// at this byte offset.
-    Stored { mem: u32, at: u32 },
+    Stored { mem: u32, at: u32, past: Past },
 }
 
 /// Sum of signed registers.
@@ -368,8 +375,10 @@ pub(crate) struct Group {
     pub rounds: Vec<(DType, Buf, u32)>,
     /// Strip buffers together.
     pub scratch_bytes: u32,
-    /// A tile that the group before this one has read, from memory that is now free to bring the next program's.
+    /// A tile that a group before this one has read, from memory that is now free to bring the next program's.
     pub ahead: Option<MemAccess>,
+    /// Whether an operation asks for that while it computes.
+    pub asks_in_step: bool,
     /// Whether a load and a store, or two stores, may meet in memory.
     pub may_alias: bool,
 }
@@ -462,6 +471,20 @@ pub struct CpuProgram {
     pub(crate) arena_bytes: u32,
     pub(crate) max_slots: u32,
     pub(crate) max_mems: u32,
-    /// Outputs larger than this are stored past the caches.
+    /// Of the machine; see [`Self::kept_bytes`].
     pub(crate) last_level_cache_bytes: usize,
+}
+
+impl CpuProgram {
+    /// Outputs larger than this are stored past the caches.
+    ///
+    /// Where a kernel streams, what it reads passes through the cache as well, and half a cache of output does not last until the
+    /// next kernel. A product reads its operands many times, and its output is little beside them.
+    pub(crate) const fn kept_bytes(&self) -> usize {
+        if self.dots.is_empty() {
+            (self.last_level_cache_bytes / 2).saturating_sub(1)
+        } else {
+            self.last_level_cache_bytes
+        }
+    }
 }

@@ -134,8 +134,7 @@ fn bind(program: &CpuProgram, args: &[Arg], pid: [u32; 3], state: &mut State<'_>
             (ParamKind::View { slot, dtype, rank, write_only }, Arg::View(v))
                 if v.dtype == *dtype && v.rank == *rank =>
             {
-                // What is read meanwhile passes through the cache as well, so half of it does not last until the next kernel.
-                let past_caches = *write_only && bytes(v) >= program.last_level_cache_bytes / 2;
+                let past_caches = *write_only && bytes(v) > program.kept_bytes();
                 state.views[*slot as usize] =
                     RtView { ptr: v.ptr, dims: v.dims, strides: v.strides, past_caches };
             }

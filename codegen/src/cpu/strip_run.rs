@@ -5,13 +5,15 @@ use super::alias;
 use super::indexed;
 use super::memory::{Cols, MemRun, RtView, is_verbatim, prepare, read_row, write_row, write_run};
 use super::micro::{self, Arg as StripArg, Isa, Next};
-use super::program::{CpuProgram, Group, MemAccess, NO_AXIS, Operand, SlotKind, StripOp};
+use super::program::{CpuProgram, Group, MemAccess, NO_AXIS, Operand, Past, SlotKind, StripOp};
 use super::run::State;
 use super::scalar;
 use crate::ir::{BinaryOp, DType, MAX_RANK, ReduceOp};
 
 /// Tiles up to this size are asked for one program ahead: two of them fit into a second-level cache.
 const AHEAD_BYTES: usize = 256 << 10;
+/// Bytes of a cache line.
+const LINE_BYTES: usize = 64;
 
 /// The strip at hand.
 #[derive(Clone, Copy)]
@@ -78,8 +80,6 @@ pub(crate) struct Cx<'p> {
     pub col_axis: usize,
     /// The tile in memory that the next program will read first, to ask for in step with the iteration.
     ahead: Option<Next>,
-    /// Whether an operation of the group asks for it while it computes.
-    asks_in_step: bool,
 }
 
 /// The tile behind that of `mem`, whole rows one after the other, if there is one and the second-level cache has room for it.
@@ -155,7 +155,6 @@ pub(crate) unsafe fn run_group(program: &CpuProgram, group: &Group, state: &mut 
             runs: state.runs.as_ptr(),
             col_axis,
             ahead: group.ahead.as_ref().and_then(|m| tile_behind(m, group, state.views, state.regs)),
-            asks_in_step: group.ops.iter().any(|op| matches!(op, StripOp::ExpSum { .. })),
         }
     };
     // SAFETY: as for the whole function.
@@ -204,10 +203,12 @@ unsafe fn run_strip(cx: &Cx<'_>, strip: &Strip) {
                     let at = tile_index(strip.col, &strip.coords, strides, *col_stride);
                     *cx.ptrs.add(i) = cx.buf(*buf).add(at * *size as usize);
                 }
-                SlotKind::Stored { mem, at } => {
+                SlotKind::Stored { mem, at, past } => {
                     let run = &*cx.runs.add(*mem as usize);
                     let home = cx.scratch.add(*at as usize);
-                    let straight = if run.past_caches { None } else { whole_strip(cx, strip, run) };
+                    let straight = whole_strip(cx, strip, run).filter(|to| {
+                        !run.past_caches || (*past == Past::Itself && to.addr().is_multiple_of(LINE_BYTES))
+                    });
                     *cx.ptrs.add(i) = straight.unwrap_or(home);
                 }
                 SlotKind::Scratch(_) | SlotKind::Fetched(_) => {}
@@ -217,7 +218,7 @@ unsafe fn run_strip(cx: &Cx<'_>, strip: &Strip) {
         for (i, op) in group.ops.iter().enumerate() {
             // Spread over the operations: memory takes only so many requests at once.
             if let Some(next) = cx.ahead
-                && !cx.asks_in_step
+                && !group.asks_in_step
             {
                 let part = |i: usize| strip.elems() * i / parts * next.element_bytes;
                 let from = linear * next.element_bytes + part(i);
@@ -235,6 +236,10 @@ unsafe fn run_op(cx: &Cx<'_>, strip: &Strip, op: &StripOp) {
     // SAFETY: slots hold `n` elements of their width; the micro-kernels' contracts are met by construction of the group.
     unsafe {
         match op {
+            StripOp::Binary { op, dtype, dst, a, b } if stores_past(cx, *dst) => {
+                debug_assert_eq!(*dtype, DType::F32, "only f32 has the form");
+                micro::binary_past(isa, *op, cx.ptr(*dst).cast(), cx.arg(*a), cx.arg(*b), n);
+            }
             StripOp::Binary { op, dtype, dst, a, b } => {
                 micro::binary(isa, *op, *dtype, cx.ptr(*dst), cx.arg(*a), cx.arg(*b), n);
             }
@@ -335,6 +340,13 @@ unsafe fn run_op(cx: &Cx<'_>, strip: &Strip, op: &StripOp) {
             }
         }
     }
+}
+
+/// Whether the slot is memory now, to be stored to past the caches.
+unsafe fn stores_past(cx: &Cx<'_>, slot: u32) -> bool {
+    let SlotKind::Stored { mem, at, .. } = cx.group.slots[slot as usize] else { return false };
+    // SAFETY: there is a run for every access of the group.
+    unsafe { (*cx.runs.add(mem as usize)).past_caches && cx.ptr(slot) != cx.scratch.add(at as usize) }
 }
 
 const fn combining(op: ReduceOp) -> BinaryOp {

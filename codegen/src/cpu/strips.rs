@@ -10,7 +10,7 @@
 use super::build::{Draft, DraftReduce, DraftSlot, is_linear};
 use super::memory::is_verbatim;
 use super::micro::{self, Base};
-use super::program::{Group, MemAccess, NO_AXIS, Operand, SlotKind, StripOp};
+use super::program::{Group, MemAccess, NO_AXIS, Operand, Past, SlotKind, StripOp};
 use crate::ir::{DType, MAX_RANK, ReduceOp};
 
 /// Bytes of strip buffers that stay in the first-level cache beside the operands.
@@ -49,6 +49,7 @@ pub(crate) fn finish(mut d: Draft) -> Group {
     }
     let strip_elems = (strip_rows * strip_cols) as usize;
     let scratch_bytes = p.allocate(strip_elems, &d.mems);
+    let asks_in_step = p.ops.iter().any(|op| matches!(op, StripOp::ExpSum { .. }));
     let loads = d.mems.iter().filter(|m| !m.is_store).count();
     let stores = d.mems.len() - loads;
     Group {
@@ -63,6 +64,7 @@ pub(crate) fn finish(mut d: Draft) -> Group {
         rounds: d.rounds,
         scratch_bytes,
         ahead: None,
+        asks_in_step,
         may_alias: stores > 0 && (loads > 0 || stores > 1),
     }
 }
@@ -71,13 +73,16 @@ pub(crate) fn finish(mut d: Draft) -> Group {
 fn join_sums(ops: &mut Vec<StripOp>) {
     let mut at = 0;
     while at < ops.len() {
-        let (base, dst, a, b) = match ops[at] {
-            StripOp::ExpSub { dst, a, b } => (Base::E, dst, a, b),
-            StripOp::Exp2Sub { dst, a, b } => (Base::Two, dst, a, b),
-            _ => {
-                at += 1;
-                continue;
-            }
+        let powers = if let StripOp::ExpSub { dst, a, b } = ops[at] {
+            Some((Base::E, dst, a, b))
+        } else if let StripOp::Exp2Sub { dst, a, b } = ops[at] {
+            Some((Base::Two, dst, a, b))
+        } else {
+            None
+        };
+        let Some((base, dst, a, b)) = powers else {
+            at += 1;
+            continue;
         };
         let sum = ops.iter().position(|op| {
             matches!(op, StripOp::ReduceRows { op: ReduceOp::Sum, dtype: DType::F32, a, .. } if *a == dst)
@@ -89,6 +94,11 @@ fn join_sums(ops: &mut Vec<StripOp>) {
         }
         at += 1;
     }
+}
+
+/// How the result of `op` gets past the caches.
+const fn past_form(op: &StripOp) -> Past {
+    if matches!(op, StripOp::Binary { dtype: DType::F32, .. }) { Past::Itself } else { Past::ByCopy }
 }
 
 /// Merges neighbouring axes that every access crosses alike; returns the new axis of each old one.
@@ -154,10 +164,28 @@ fn collapse(d: &mut Draft) -> Vec<usize> {
     axis_of
 }
 
+/// Elements of a strip of one pass, from memory or a tile and nowhere else: no buffer has to stay in the cache for the next pass.
+const ONE_PASS_ELEMENTS: u32 = 4096;
+
+/// Whether every strip is one pass over operands that lie where they are; exponentials and their sum are one.
+fn is_one_pass(d: &Draft) -> bool {
+    let passes = d.ops.iter().filter(|op| !matches!(op, StripOp::Fetch { .. })).count();
+    let joined = d.ops.iter().any(|op| matches!(op, StripOp::ExpSub { .. } | StripOp::Exp2Sub { .. }));
+    let sums = d.reduces.iter().filter(|r| r.op == ReduceOp::Sum && r.dtype == DType::F32).count();
+    let saved = usize::from(joined && sums == 1 && d.reduces.len() == 1);
+    d.tail.is_empty()
+        && passes + d.reduces.len() - saved <= 1
+        && d.mems.iter().all(|m| is_verbatim(m.dtype) && !m.is_indexed)
+}
+
 /// Rows and columns of a strip.
 fn strip_shape(d: &Draft, rows: u32, cols: u32) -> (u32, u32) {
     let computed = d.slots.iter().filter(|s| !matches!(s, DraftSlot::Out { .. })).count().clamp(2, 8);
-    let elems = (SCRATCH_TARGET_BYTES / 4 / computed).clamp(256, 1024) as u32 & !63;
+    let elems = if cols > 1024 && is_one_pass(d) {
+        ONE_PASS_ELEMENTS
+    } else {
+        (SCRATCH_TARGET_BYTES / 4 / computed).clamp(256, 1024) as u32 & !63
+    };
     if cols > elems {
         let segments = cols.div_ceil(elems);
         return (1, cols.div_ceil(segments).next_multiple_of(64).min(cols));
@@ -319,12 +347,12 @@ impl Placer {
                 top += stride(self.sizes[dst as usize]);
             }
         }
-        // A slot that is copied out at the end must not point at memory that a store may have changed by then.
-        let copied: Vec<u32> = self
-            .ops
-            .iter()
-            .filter_map(|op| if let StripOp::Copy { a, .. } = op { Some(*a) } else { None })
-            .collect();
+        // A slot that is read behind a store must not point at memory that the store may have changed by then.
+        let first_store = self.ops.iter().position(|op| matches!(op, StripOp::Store { .. }));
+        let mut read_late = Vec::new();
+        for op in self.ops.iter().skip(first_store.map_or(self.ops.len(), |at| at + 1)) {
+            op.for_each_source(&mut |s| read_late.push(s));
+        }
         let mut free: Vec<(u8, u32)> = Vec::new();
         let mut held: Vec<(u32, u8, u32)> = Vec::new();
         for (i, op) in self.ops.iter().enumerate() {
@@ -353,9 +381,9 @@ impl Placer {
                 }
             };
             held.push((dst, size, at));
-            let fetched = matches!(op, StripOp::Fetch { .. }) && !copied.contains(&dst);
+            let fetched = matches!(op, StripOp::Fetch { .. }) && !read_late.contains(&dst);
             self.kinds[dst as usize] = Some(match self.stored_at_once(i, dst, mems) {
-                Some(mem) => SlotKind::Stored { mem, at },
+                Some(mem) => SlotKind::Stored { mem, at, past: past_form(op) },
                 None if fetched => SlotKind::Fetched(at),
                 None => SlotKind::Scratch(at),
             });

@@ -50,13 +50,17 @@ impl<T: Copy> Stream<T> {
     }
 }
 
-/// The loop of a strip: names bound to operand vectors, and the expression of the result.
+/// The loop of a strip: names bound to operand vectors, and the expression of the result, stored past the caches where `$past`.
 macro_rules! strip {
-    ($S:ty, $dst:expr, $n:expr, $($v:ident),* => $body:expr) => {{
+    (past $past:expr, $S:ty, $dst:expr, $n:expr, $($v:ident),* => $body:expr) => {{
         let mut i = 0;
         while i + <$S>::LANES <= $n {
             let result = { $(let $v = <$S>::load($v.at(i));)* $body };
-            <$S>::store($dst.add(i), result);
+            if $past {
+                <$S>::store_past($dst.add(i), result);
+            } else {
+                <$S>::store($dst.add(i), result);
+            }
             i += <$S>::LANES;
         }
         if i < $n {
@@ -65,6 +69,9 @@ macro_rules! strip {
             <$S>::store_n($dst.add(i), result, rest);
         }
     }};
+    ($S:ty, $dst:expr, $n:expr, $($v:ident),* => $body:expr) => {
+        strip!(past false, $S, $dst, $n, $($v),* => $body)
+    };
 }
 
 #[inline(always)]
@@ -116,24 +123,24 @@ unsafe fn rem_floats(dst: *mut f32, a: Stream<f32>, b: Stream<f32>, n: usize) {
 }
 
 #[inline(always)]
-unsafe fn binary_floats<S: Simd>(op: BinaryOp, dst: *mut f32, a: Arg, b: Arg, n: usize) {
+unsafe fn binary_floats<S: Simd, const PAST: bool>(op: BinaryOp, dst: *mut f32, a: Arg, b: Arg, n: usize) {
     let (mut a_buffer, mut b_buffer) = (Splats([0.0; MAX_LANES]), Splats([0.0; MAX_LANES]));
     let a = Stream::<f32>::new(a, &mut a_buffer);
     let b = Stream::<f32>::new(b, &mut b_buffer);
     match op {
-        BinaryOp::Add => strip!(S, dst, n, a, b => S::add(a, b)),
-        BinaryOp::Sub => strip!(S, dst, n, a, b => S::sub(a, b)),
-        BinaryOp::Mul => strip!(S, dst, n, a, b => S::mul(a, b)),
-        BinaryOp::Div => strip!(S, dst, n, a, b => S::div(a, b)),
+        BinaryOp::Add => strip!(past PAST, S, dst, n, a, b => S::add(a, b)),
+        BinaryOp::Sub => strip!(past PAST, S, dst, n, a, b => S::sub(a, b)),
+        BinaryOp::Mul => strip!(past PAST, S, dst, n, a, b => S::mul(a, b)),
+        BinaryOp::Div => strip!(past PAST, S, dst, n, a, b => S::div(a, b)),
         BinaryOp::Rem => rem_floats(dst, a, b, n),
-        BinaryOp::Min => strip!(S, dst, n, a, b => FoldMin::two::<S>(a, b)),
-        BinaryOp::Max => strip!(S, dst, n, a, b => FoldMax::two::<S>(a, b)),
-        BinaryOp::Eq => strip!(S, dst, n, a, b => truth::<S>(S::eq(a, b))),
-        BinaryOp::Ne => strip!(S, dst, n, a, b => truth::<S>(S::not(S::eq(a, b)))),
-        BinaryOp::Lt => strip!(S, dst, n, a, b => truth::<S>(S::lt(a, b))),
-        BinaryOp::Le => strip!(S, dst, n, a, b => truth::<S>(S::le(a, b))),
-        BinaryOp::Gt => strip!(S, dst, n, a, b => truth::<S>(S::lt(b, a))),
-        BinaryOp::Ge => strip!(S, dst, n, a, b => truth::<S>(S::le(b, a))),
+        BinaryOp::Min => strip!(past PAST, S, dst, n, a, b => FoldMin::two::<S>(a, b)),
+        BinaryOp::Max => strip!(past PAST, S, dst, n, a, b => FoldMax::two::<S>(a, b)),
+        BinaryOp::Eq => strip!(past PAST, S, dst, n, a, b => truth::<S>(S::eq(a, b))),
+        BinaryOp::Ne => strip!(past PAST, S, dst, n, a, b => truth::<S>(S::not(S::eq(a, b)))),
+        BinaryOp::Lt => strip!(past PAST, S, dst, n, a, b => truth::<S>(S::lt(a, b))),
+        BinaryOp::Le => strip!(past PAST, S, dst, n, a, b => truth::<S>(S::le(a, b))),
+        BinaryOp::Gt => strip!(past PAST, S, dst, n, a, b => truth::<S>(S::lt(b, a))),
+        BinaryOp::Ge => strip!(past PAST, S, dst, n, a, b => truth::<S>(S::le(b, a))),
         BinaryOp::And | BinaryOp::Or | BinaryOp::Xor | BinaryOp::Shl | BinaryOp::Shr => {
             unreachable!("bit operations should be on integers: the verifier checks it")
         }
@@ -144,7 +151,7 @@ unsafe fn binary_floats<S: Simd>(op: BinaryOp, dst: *mut f32, a: Arg, b: Arg, n:
 unsafe fn binary_body<S: Simd>(op: BinaryOp, dtype: DType, dst: *mut u8, a: Arg, b: Arg, n: usize) {
     match dtype {
         DType::F32 | DType::F16 | DType::BF16 | DType::F8E4M3 | DType::F8E5M2 => {
-            binary_floats::<S>(op, dst.cast(), a, b, n);
+            binary_floats::<S, false>(op, dst.cast(), a, b, n);
             let arithmetic =
                 matches!(op, BinaryOp::Add | BinaryOp::Sub | BinaryOp::Mul | BinaryOp::Div | BinaryOp::Rem);
             if arithmetic {
@@ -156,6 +163,11 @@ unsafe fn binary_body<S: Simd>(op: BinaryOp, dtype: DType, dst: *mut u8, a: Arg,
         }
         DType::I64 => binary_i64(op, dst, a, b, n),
     }
+}
+
+#[inline(always)]
+unsafe fn binary_past_body<S: Simd>(op: BinaryOp, dst: *mut f32, a: Arg, b: Arg, n: usize) {
+    binary_floats::<S, true>(op, dst, a, b, n);
 }
 
 #[inline(always)]
@@ -231,6 +243,13 @@ dispatch! {
     /// # Safety
     /// See the [module](super): `dst` and rows hold `n` arena elements; `dst` may equal a row, also for comparisons of i64.
     pub unsafe fn binary(op: BinaryOp, dtype: DType, dst: *mut u8, a: Arg, b: Arg, n: usize) => binary_body
+}
+dispatch! {
+    /// As [`binary`] on f32, past the caches.
+    ///
+    /// # Safety
+    /// As for [`binary`]; `dst` is aligned to a cache line, and `fence` must follow before another thread may read it.
+    pub unsafe fn binary_past(op: BinaryOp, dst: *mut f32, a: Arg, b: Arg, n: usize) => binary_past_body
 }
 dispatch! {
     /// `dst[i] = a[i] * b[i] + c[i]` for `i < n` and a float `dtype`, rounded once in f32 and then to `dtype`.

@@ -291,6 +291,25 @@ fn gather_and_scatter() {
     }
 }
 
+/// What was loaded stays what it was while other stores of the group change the memory it came from.
+#[test]
+fn a_loaded_tile_is_stored_after_its_memory_has_changed() {
+    let mut b = Fb::new();
+    let (x, y, w) = (b.view(DType::F32, 2, false), b.view(DType::F32, 2, true), b.view(DType::F32, 2, true));
+    let z = b.int(0);
+    let t = b.load(x, &[z, z], &[40, 64]);
+    let u = b.bin(BinaryOp::Add, t, t);
+    b.store(y, &[z, z], u);
+    b.store(w, &[z, z], t);
+    let (dims, strides) = (vec![40, 64], vec![64, 1]);
+    let args = [
+        TestArg::dense(DType::F32, &[40, 64], true),
+        TestArg::Same { of: 0, dims, strides, start: 0 },
+        TestArg::dense(DType::F32, &[40, 64], true),
+    ];
+    check(&b.finish(), &args, [1, 1, 1], 0.0, 7);
+}
+
 #[test]
 fn loads_and_stores_that_overlap() {
     for shift in [-40i64, -1, 0, 1, 64] {
