@@ -69,6 +69,8 @@ const LADDER: &[Point] = &[
     // Parts of K, the last ones empty; programs along two axes of the grid.
     ("matmul_split", "bf16", &[72, 136, 520], &[("split_k", 8)]),
     ("matmul_split", "f16", &[136, 264, 1032], &[("split_k", 2), ("persistent", 1), ("dependent", 1)]),
+    // Addends of a tile whose columns are spread over warps as well.
+    ("attention_paged", "f32", &[1, 16, 0, 1, 1, 256], &[("BQ", 16), ("BN", 16), ("warps", 4)]),
     // Kernels that wait for the one before them.
     ("matmul", "bf16", &[200, 264, 136], &[("persistent", 1), ("cluster", 2), ("dependent", 1)]),
     ("rms_norm", "bf16", &[9, 256], &[("dependent", 1)]),

@@ -39,7 +39,6 @@ mod tests;
 
 pub use generate::{Generated, finish, generate, generate_observed};
 pub use params::ParamSlot;
-pub use reduce::{partials_scratch, reduce_scratch};
 pub use writer::write;
 
 use crate::diag::Loc;

@@ -10,18 +10,13 @@
 //! the result, row-major over the extents of the source's layout without the axis (for `sum_partials`: over all its extents). Only
 //! bits that move along the axis are folded, so copies are not counted twice.
 
-mod plan;
-
-use plan::{Plan, dropped};
-pub use plan::{partials_scratch, reduce_scratch};
-
 use super::closed::bit_terms;
 use super::coords::{AxisBits, sum};
 use super::ctypes::{Storage, short_name, storage, value_type};
 use super::writer::Writer;
 use crate::gpu::{BufferId, Var, VarType};
 use crate::ir::{ArgOp, DType, ReduceOp};
-use crate::layout::{Coord, Layout};
+use crate::layout::{Coord, FoldPlan, Layout, dropped};
 
 /// What is folded, and how.
 #[derive(Clone, Copy)]
@@ -107,7 +102,7 @@ impl Writer<'_> {
         let VarType::Tile { dtype, shape, layout } = self.func.ty(src).clone() else {
             panic!("{src} should be a tile")
         };
-        let plan = Plan::new(&layout, axis);
+        let plan = FoldPlan::new(&layout, axis);
         let ty = value_type(dtype);
         let is_arg = matches!(fold, Fold::Position(_));
         let n = plan.coords.len();
@@ -172,7 +167,7 @@ impl Writer<'_> {
     fn fold_warps(
         &mut self,
         fold: Fold,
-        plan: &Plan,
+        plan: &FoldPlan,
         layout: &Layout,
         dtype: DType,
         rows: u32,
@@ -261,7 +256,7 @@ impl Writer<'_> {
     }
 
     /// Puts the partial results into the registers of the result.
-    fn fold_result(&mut self, dst: Var, plan: &Plan, layout: &Layout, dtype: DType, from: &str) {
+    fn fold_result(&mut self, dst: Var, plan: &FoldPlan, layout: &Layout, dtype: DType, from: &str) {
         let name = self.name(dst);
         let wrapped = |x: String| match dtype {
             DType::I8 => format!("wrap_i8({x})"),
@@ -309,7 +304,7 @@ impl Writer<'_> {
     }
 
     /// The partial result that register `q` of the result takes.
-    fn part_of(&self, plan: &Plan, layout: &Layout, result: &Layout, q: u32) -> u32 {
+    fn part_of(&self, plan: &FoldPlan, layout: &Layout, result: &Layout, q: u32) -> u32 {
         let Some(axis) = plan.axis else { return q };
         let lifted = |lane: u32, warp: u32| {
             let at = result.apply(q, lane, warp);

@@ -48,7 +48,7 @@ pub(crate) fn rms_norm() -> GpuFunc {
     b.set(wide, Op::Cast(of(xs)));
     let square = b.tile("square", F32, &shape, &layout);
     b.set(square, Op::Binary(BinaryOp::Mul, of(wide), of(wide)));
-    let (n_rows, n_columns) = super::super::reduce_scratch(&layout, 1).unwrap();
+    let (n_rows, n_columns) = crate::layout::reduce_scratch(&layout, 1).unwrap();
     let scratch = b.buffer("partial", F32, [1, n_rows, n_columns], 1, n_columns * 4, Swizzle::None);
     let total = b.tile("total", F32, &[2], &slice.layout);
     b.set(total, Op::Reduce { op: ReduceOp::Sum, src: square, axis: 1, scratch: Some(scratch) });
@@ -248,7 +248,7 @@ pub(crate) fn reductions(dtype: DType) -> GpuFunc {
         let slice = layout.slice(usize::from(axis)).unwrap().layout;
         let extent = shape[1 - usize::from(axis)];
         let scratch = |b: &mut Build, name: &str, dtype, bytes| {
-            let size = super::super::reduce_scratch(&layout, usize::from(axis));
+            let size = crate::layout::reduce_scratch(&layout, usize::from(axis));
             size.map(|(rows, columns)| {
                 b.buffer(name, dtype, [1, rows, columns], 1, columns * bytes, Swizzle::None)
             })
@@ -390,7 +390,7 @@ pub(crate) fn dot_rows() -> GpuFunc {
     b.line().set(acc, Op::Copy(of(start)));
     let lanes = (0..32).map(|r: u16| (r >> 3, r & 7)).collect();
     b.line().stmt(StmtKind::DotRows { acc, a, b: bt, lanes, m: 2, strides: (4, 8) });
-    let (rows, columns) = super::super::partials_scratch(&acc_layout).unwrap();
+    let (rows, columns) = crate::layout::partials_scratch(&acc_layout).unwrap();
     let scratch = b.buffer("partial", F32, [1, rows, columns], 1, columns * 4, Swizzle::None);
     let sum = b.tile("sum", F32, &[2, 4], &acc_layout);
     b.line().set(sum, Op::SumPartials { src: acc, scratch: Some(scratch) });

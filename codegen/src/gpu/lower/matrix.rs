@@ -6,7 +6,7 @@ use crate::gpu::func::{Var, VarType};
 use crate::gpu::memory::BufferId;
 use crate::gpu::ops::{Coord, MatrixOperand, Op, Operand, RegMap, StmtKind};
 use crate::ir::{self, BinaryOp, Const, Value};
-use crate::layout::Layout;
+use crate::layout::{Layout, partials_scratch};
 
 impl Lower<'_> {
     /// A product; its result takes the accumulator's registers over where nobody else reads them.
@@ -99,10 +99,9 @@ impl Lower<'_> {
     pub(super) fn summed(&mut self, var: Var) -> Var {
         let ty = self.out.ty(var).clone();
         let VarType::Tile { layout, dtype, .. } = &ty else { return var };
-        let crosses_warps = layout.free_bits().warp != 0;
-        let (warps, columns) = (layout.warps(), layout.registers() * layout.lanes());
         let dtype = *dtype;
-        let scratch = crosses_warps.then(|| self.scratch("addends", dtype, warps, columns));
+        let scratch =
+            partials_scratch(layout).map(|(rows, columns)| self.scratch("addends", dtype, rows, columns));
         let name = self.out.vars[var.index()].name.clone();
         self.define(ty, Op::SumPartials { src: var, scratch }, name)
     }

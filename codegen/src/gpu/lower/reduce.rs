@@ -6,7 +6,7 @@ use crate::gpu::func::{Var, VarType};
 use crate::gpu::memory::BufferId;
 use crate::gpu::ops::Op;
 use crate::ir::{self, DType, Value};
-use crate::layout::Layout;
+use crate::layout::{Layout, reduce_scratch};
 
 impl Lower<'_> {
     /// A reduction, by value or by position.
@@ -20,14 +20,13 @@ impl Lower<'_> {
         let axis_idx = usize::from(*axis);
         let ty = self.src.tile_ty(v);
         let result = without_axis(&layout, axis_idx);
-        let n_results = result.registers();
         let accumulated = if dtype.is_float() { DType::F32 } else { dtype };
         let op = if let ir::Op::Reduce(kind, ..) = op {
-            let scratch = self.warp_scratch("partials", accumulated, &layout, axis_idx, n_results);
+            let scratch = self.warp_scratch("partials", accumulated, &layout, axis_idx);
             Op::Reduce { op: *kind, src, axis: *axis, scratch }
         } else if let ir::Op::ArgReduce(kind, ..) = op {
-            let values = self.warp_scratch("extrema", accumulated, &layout, axis_idx, n_results);
-            let positions = self.warp_scratch("positions", DType::I32, &layout, axis_idx, n_results);
+            let values = self.warp_scratch("extrema", accumulated, &layout, axis_idx);
+            let positions = self.warp_scratch("positions", DType::I32, &layout, axis_idx);
             Op::ArgReduce { op: *kind, src, axis: *axis, values, positions }
         } else {
             return None;
@@ -51,17 +50,14 @@ impl Lower<'_> {
         }
     }
 
-    /// Scratch for what the warps of a block exchange when an axis is spread over them: one row per warp, and per row the
-    /// results of the warp's lanes; `None` when each warp has the whole axis.
+    /// Scratch for what the warps of a block exchange when an axis is spread over them; `None` when each warp has the whole axis.
     pub(super) fn warp_scratch(
         &mut self,
         name: &str,
         dtype: DType,
         layout: &Layout,
         axis: usize,
-        n_results: u32,
     ) -> Option<BufferId> {
-        let is_spread = layout.bases().warp.iter().any(|v| v[axis] != 0);
-        is_spread.then(|| self.scratch(name, dtype, layout.warps(), n_results * layout.lanes()))
+        reduce_scratch(layout, axis).map(|(rows, columns)| self.scratch(name, dtype, rows, columns))
     }
 }

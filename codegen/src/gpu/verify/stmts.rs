@@ -6,6 +6,7 @@ use crate::gpu::func::{Var, VarType};
 use crate::gpu::memory::{BufferId, TensorMapId};
 use crate::gpu::ops::{Coord, Filled, StmtKind};
 use crate::ir::{DType, Shape};
+use crate::layout::{partials_scratch, reduce_scratch};
 
 impl Verifier<'_> {
     pub(super) fn stmts(&mut self, block: &[Node<'_>]) {
@@ -312,36 +313,28 @@ impl Verifier<'_> {
         dtype: Option<DType>,
     ) {
         let Some((own, _, layout)) = self.tile(src) else { return };
-        let bases = layout.bases();
-        let spread = match axis {
-            Some(axis) => bases.warp.iter().filter(|v| v[usize::from(axis)] != 0).count(),
-            None => layout.free_bits().warp.count_ones() as usize,
+        let needed = match axis {
+            Some(axis) => reduce_scratch(&layout, usize::from(axis)),
+            None => partials_scratch(&layout),
         };
-        match scratch {
-            None if spread > 0 => {
+        match (scratch, needed) {
+            (None, Some((warps, _))) => {
                 self.error(format!(
-                    "{what}: {} warps share the work and have no scratch to exchange it",
-                    1 << spread
+                    "{what}: {warps} warps share the work and have no scratch to exchange it"
                 ));
             }
-            None => {}
-            Some(_) if self.role.is_some() => {
+            (None, None) => {}
+            (Some(_), _) if self.role.is_some() => {
                 self.error(format!("{what} across warps does not stand in a role"))
             }
-            Some(id) => {
+            (Some(id), needed) => {
                 let b = &self.func.buffers[id.index()];
-                let results: u64 = (0..layout.rank())
-                    .filter(|&d| axis.map(usize::from) != Some(d))
-                    .map(|d| u64::from(layout.shape()[d]))
-                    .product();
-                let room = u64::from(b.rows) * u64::from(b.columns);
-                if room < results << spread {
-                    let name = self.show_buffer(id);
-                    self.error(format!(
-                        "{name} has room for {room} values, and {what} exchanges {}",
-                        results << spread
-                    ));
+                let (rows, columns) = needed.unwrap_or_default();
+                if b.rows < rows || b.columns < columns {
+                    let (name, has) = (self.show_buffer(id), format!("{} rows of {}", b.rows, b.columns));
+                    self.error(format!("{name} has {has} values, and {what} exchanges {rows} of {columns}"));
                 }
+                let b = &self.func.buffers[id.index()];
                 let accumulated = if own.is_float() { DType::F32 } else { own };
                 let wanted = dtype.unwrap_or(accumulated);
                 if b.dtype.size_bytes() < wanted.size_bytes() {

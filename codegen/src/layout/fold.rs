@@ -2,24 +2,24 @@
 
 use std::collections::BTreeMap;
 
-use crate::layout::{Coord, Layout};
+use super::{Coord, Layout};
 
 /// How the holders of the elements along an axis meet.
-pub(super) struct Plan {
+pub(crate) struct FoldPlan {
     /// Axis that is folded; none when copies are.
-    pub(super) axis: Option<usize>,
+    pub(crate) axis: Option<usize>,
     /// Per register of the source: the partial result that it belongs to; none for a copy of another register.
-    pub(super) parts: Vec<Option<u32>>,
+    pub(crate) parts: Vec<Option<u32>>,
     /// Coordinate of each partial result in lane 0 of warp 0, with 0 along the axis.
-    pub(super) coords: Vec<Coord>,
+    pub(crate) coords: Vec<Coord>,
     /// Exclusive-or masks over the lane.
-    pub(super) lane_masks: Vec<u32>,
+    pub(crate) lane_masks: Vec<u32>,
     /// Lane bits that are 0 in the one lane that writes.
-    pub(super) lane_others: u32,
+    pub(crate) lane_others: u32,
     /// Warp bits that are folded.
-    pub(super) warp_bits: Vec<usize>,
+    pub(crate) warp_bits: Vec<usize>,
     /// Warp bits that only copy.
-    pub(super) warp_copies: u32,
+    pub(crate) warp_copies: u32,
 }
 
 /// The XOR of the vectors whose bits are set.
@@ -46,7 +46,7 @@ fn extend(basis: &mut Vec<u32>, vector: u32) -> bool {
 }
 
 /// `at` with 0 along `axis`.
-pub(super) fn dropped(at: Coord, axis: Option<usize>) -> Coord {
+pub(crate) fn dropped(at: Coord, axis: Option<usize>) -> Coord {
     let mut at = at;
     if let Some(axis) = axis {
         at[axis] = 0;
@@ -54,8 +54,8 @@ pub(super) fn dropped(at: Coord, axis: Option<usize>) -> Coord {
     at
 }
 
-impl Plan {
-    pub(super) fn new(layout: &Layout, axis: Option<usize>) -> Self {
+impl FoldPlan {
+    pub(crate) fn new(layout: &Layout, axis: Option<usize>) -> Self {
         let bases = layout.bases();
         let free = layout.free_bits().register;
         let mut index: BTreeMap<Coord, u32> = BTreeMap::new();
@@ -121,14 +121,14 @@ impl Plan {
     }
 
     /// Rows and columns of the scratch buffer, when warps exchange.
-    pub(super) fn scratch(&self, layout: &Layout) -> Option<(u32, u32)> {
+    pub(crate) fn scratch(&self, layout: &Layout) -> Option<(u32, u32)> {
         let kept = |axis: &usize| Some(*axis) != self.axis;
         let columns = (0..layout.rank()).filter(kept).map(|a| layout.shape()[a]).product();
         (!self.warp_bits.is_empty()).then_some((1 << self.warp_bits.len(), columns))
     }
 
     /// The axes of the result and the distance between their elements in a row of the scratch buffer.
-    pub(super) fn columns(&self, layout: &Layout) -> Vec<(usize, u32)> {
+    pub(crate) fn columns(&self, layout: &Layout) -> Vec<(usize, u32)> {
         let mut stride = 1;
         let mut out = Vec::new();
         for axis in (0..layout.rank()).rev().filter(|a| Some(*a) != self.axis) {
@@ -143,13 +143,13 @@ impl Plan {
 /// accumulator's type (f32 for the narrow floats, i32 or u32 for 8-bit integers; i32 for positions). `None` when one warp holds each line.
 #[must_use]
 pub fn reduce_scratch(src: &Layout, axis: usize) -> Option<(u32, u32)> {
-    Plan::new(src, Some(axis)).scratch(src)
+    FoldPlan::new(src, Some(axis)).scratch(src)
 }
 
 /// The same for `sum_partials`. `None` when the copies are in one warp.
 #[must_use]
 pub fn partials_scratch(src: &Layout) -> Option<(u32, u32)> {
-    Plan::new(src, None).scratch(src)
+    FoldPlan::new(src, None).scratch(src)
 }
 
 #[cfg(test)]
@@ -182,7 +182,7 @@ mod tests {
             warp: vec![c(0, 0)],
         };
         let layout = Layout::new(&[4, 4], &bases).unwrap();
-        let plan = Plan::new(&layout, Some(1));
+        let plan = FoldPlan::new(&layout, Some(1));
         assert_eq!(plan.parts, [Some(0), None, Some(0), None]);
         assert_eq!(plan.lane_masks, [2], "lane bit 4 repeats what a register bit covers");
         assert_eq!(plan.lane_others, 0b10011);
