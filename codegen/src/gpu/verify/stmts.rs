@@ -314,8 +314,8 @@ impl Verifier<'_> {
     ) {
         let Some((own, _, layout)) = self.tile(src) else { return };
         let needed = match axis {
-            Some(axis) => reduce_scratch(&layout, usize::from(axis)),
-            None => partials_scratch(&layout),
+            Some(axis) => reduce_scratch(layout, usize::from(axis)),
+            None => partials_scratch(layout),
         };
         match (scratch, needed) {
             (None, Some((warps, _))) => {
