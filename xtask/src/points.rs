@@ -18,7 +18,7 @@ pub(crate) enum Selection {
 /// What only the lowering for warpgroup instructions reads.
 const WARPGROUP_KNOBS: [&str; 4] = ["persistent", "cluster", "overlap", "pingpong"];
 
-/// What is no part of a kernel's code but of its launch: the order of programs and how many share a sum.
+/// What changes no tile: the order of programs, a constant in their numbering, and how many of them share a sum.
 pub(crate) const LAUNCH_KNOBS: [&str; 2] = ["group", "split_k"];
 
 /// The default first, then the declared points whose code for `arch` differs from that of all before.
