@@ -1,64 +1,30 @@
 //! The GPU's path without a GPU: the demo model answers through the CUDA C of every kernel on its way, compiled by NVRTC and
 //! executed on the simulated GPU; and what is said where there is no device. Skipped, and counted so, without the compiler.
 
-use std::io::Write as _;
+mod common;
+
 use std::process::Command;
 
 use tilewright_codegen::target::Arch;
 use tilewright_executor::args::DeviceKind;
 use tilewright_executor::config::ModelConfig;
 use tilewright_executor::forward::{Chunk, Forward, LogitRows, ScheduleSource, Step};
-use tilewright_executor::generate::{Generator, Request};
 use tilewright_executor::kv_cache::{KvCache, KvLayout, SeqId};
 use tilewright_executor::model::{self, LoadOptions, StepMode};
 use tilewright_executor::sampler::{Sampler, SamplingParams};
 use tilewright_executor::tokenizer::{SpecialTokens, Tokenizer};
 use tilewright_executor::weights::Weights;
-use tilewright_runtime::cuda::nvrtc::Nvrtc;
 
-/// Whether there is a compiler; without one the test counts as skipped where the test task counts.
-fn has_compiler(test: &str) -> bool {
-    let Err(error) = Nvrtc::get() else { return true };
-    let line = format!("{test}: {error}\n");
-    let _ = std::io::stderr().write_all(line.as_bytes());
-    if let Some(folder) = std::env::var_os("TILEWRIGHT_SKIPPED_DIR") {
-        let file = std::path::Path::new(&folder).join(format!("executor-{}-{test}.txt", std::process::id()));
-        std::fs::write(file, line).expect("the folder for skipped tests should be writable");
-    }
-    false
-}
+use common::has_compiler;
 
 /// The answers of the demo model to a batch of prompts on a simulated GPU, and the kernels that gave them.
 fn answers(arch: Arch, prompts: &[&str]) -> (Vec<String>, Vec<String>) {
-    let source = tilewright_executor::demo::source();
-    let config = ModelConfig::load(&source).expect("the demo's configuration should parse");
-    let weights = Weights::open(&source).expect("the demo's weights should open");
-    let tokenizer = Tokenizer::load(&source).expect("the demo's tokenizer should load");
-    let options = LoadOptions {
-        device: DeviceKind::Sim(arch),
-        n_threads: None,
-        kv_layout: KvLayout::new(&config, 2, 16),
-        n_kv_pages: 2 * prompts.len(),
-        steps: StepMode::Replay,
-    };
-    let mut forward = model::load(&config, &weights, &options).expect("the demo should load");
-    let request = |prompt: &&str| Request {
-        prompt: tokenizer.encode(prompt, SpecialTokens::Add).expect("the prompt should encode"),
-        max_new_tokens: 8,
-        sampling: SamplingParams::greedy(),
-        eos_token_ids: config.eos_token_ids.clone(),
-        stops: Vec::new(),
-    };
-    let requests: Vec<Request> = prompts.iter().map(request).collect();
-    let mut generator = Generator::new(forward.as_mut(), &tokenizer);
-    let (answers, _) = generator.run(&requests, &mut |_, _| {}).expect("every launch should be clean");
-    assert!(forward.n_graphs() > 0, "steps should be replayed");
-    let kernels = forward.kernels();
+    let (answers, kernels) = common::answers(arch, prompts);
     assert!(
         kernels.iter().all(|kernel| !matches!(kernel.source, ScheduleSource::Record(_))),
         "nobody recorded a simulated GPU"
     );
-    (answers.into_iter().map(|answer| answer.text).collect(), kernels.into_iter().map(|k| k.name).collect())
+    (answers, kernels.into_iter().map(|k| k.name).collect())
 }
 
 #[test]
